@@ -1,0 +1,2 @@
+VERSION = 1
+SETTINGS = {"layers": 1, "dropout": 0.0}

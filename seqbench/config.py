@@ -1,0 +1,327 @@
+"""The configuration: params.yaml over a preset, typed, validated, resolved into a plan.
+
+Layers, later over earlier: the defaults in the code, `workflow/presets/<preset>.yaml`,
+`overrides` of params.yaml (same keys as a preset), `--config` of the command line. Training
+settings hang on the task alone, so that no architecture can be given a private one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import Field, ValidationError
+
+from seqbench import archs, tasks
+from seqbench.errors import InputError, MachineError, nearest
+from seqbench.records import Count, NonNegative, Record, Setting, TrainSettings, TuneSettings
+
+PARAMS = Path("params.yaml")
+PRESETS = Path("workflow/presets")
+
+Seed = Annotated[int, Field(ge=0)]
+Device = Literal["cpu", "cuda"]
+R = TypeVar("R", bound=Record)
+T = TypeVar("T")
+
+
+class MeasureSettings(Record):
+    """What `measure` times, and how often."""
+
+    parameters: Count = 100_000
+    lengths: tuple[Count, ...] = (64, 256, 1024)
+    batch: Count = 32
+    repetitions: Count = 30
+    seconds: NonNegative = 2.0
+    """Repetitions of one point end after this many seconds (at least three are made)."""
+    gradient_length: Count = 200
+    gradient_seeds: tuple[Seed, ...] = (1, 2, 3)
+
+
+class TaskSection(Record):
+    """A preset's word on one task."""
+
+    data: dict[str, Any] = {}
+    train: dict[str, Any] = {}
+    tune: dict[str, Any] = {}
+    core: dict[str, Any] = {}
+    parameters: Count | None = None
+
+
+class Preset(Record):
+    """The keys of a preset file, and of `overrides`."""
+
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (1, 2, 3, 4, 5)
+    parameters: Count = 100_000
+    core: dict[str, Any] = {}
+    """For every architecture that has the setting: layers, dropout."""
+    train: TrainSettings = TrainSettings()
+    tune: TuneSettings = TuneSettings()
+    measure: MeasureSettings = MeasureSettings()
+    tasks: dict[str, TaskSection] = {}
+    architectures: dict[str, dict[str, Any]] = {}
+    """Settings that only this architecture has: heads, forget_bias."""
+
+
+class Params(Record):
+    """The keys of params.yaml."""
+
+    preset: str = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    mirror: str | None = None
+    tasks: tuple[str, ...] | dict[str, tuple[str, ...]]
+    """A list, or one list per preset."""
+    architectures: Annotated[tuple[str, ...], Field(min_length=1)]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] | None = None
+    overrides: dict[str, Any] = {}
+
+
+class Plan(Record):
+    """Everything a run of the pipeline will do."""
+
+    preset: str
+    preset_reason: str
+    device: Device
+    device_reason: str
+    mirror: str | None
+    seeds: tuple[Seed, ...]
+    cells: tuple[Setting, ...]
+    measure: MeasureSettings
+    architectures: tuple[str, ...]
+
+    @property
+    def task_ids(self) -> list[str]:
+        """Task ids in the order of the configuration."""
+        return list(dict.fromkeys(identity(cell) for cell in self.cells))
+
+    def cell(self, task_id: str, arch: str) -> Setting:
+        """The setting of one cell."""
+        for cell in self.cells:
+            if (identity(cell), cell.arch) == (task_id, arch):
+                return cell
+        known = self.task_ids if arch in self.architectures else self.architectures
+        word = task_id if arch in self.architectures else arch
+        raise InputError(f"no cell '{task_id} {arch}' in the plan", str(PARAMS), nearest(word, known))
+
+    def expand(self, word: str) -> list[str]:
+        """Task ids meant by a word: a task id itself, or a task's name (all its knob's values)."""
+        found = [t for t in self.task_ids if word in (t, tasks.name_of(t))]
+        if not found:
+            known = [*self.task_ids, *map(tasks.name_of, self.task_ids)]
+            raise InputError(f"unknown task '{word}'", f"{PARAMS}, tasks", nearest(word, set(known)))
+        return found
+
+
+def identity(setting: Setting) -> str:
+    """The task id of a cell."""
+    return tasks.task_id(setting.task, setting.task_settings)
+
+
+# ---------------------------------------------------------------- reading
+
+
+def read(path: Path = PARAMS) -> dict[str, Any]:
+    """Read a YAML mapping."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError("the file is missing", str(path), "run seqbench in the folder of a clone") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"not valid YAML ({' '.join(str(error).split())})", str(path), "mend the YAML") from None
+    if not isinstance(data, dict):
+        raise InputError("not a mapping of keys", str(path), "write 'key: value' lines")
+    return data
+
+
+def _typed(kind: type[R], data: Any, where: str) -> R:
+    """Validate; the first complaint becomes an InputError with the key's path and the nearest known key."""
+    try:
+        return kind.from_data(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = [str(part) for part in first["loc"]]
+        place = ".".join(path)
+        if first["type"] == "extra_forbidden":
+            raise InputError(
+                f"unknown key '{path[-1]}'", f"{where}, {place}", nearest(path[-1], _keys(kind, path[:-1]))
+            ) from None
+        value = "" if first["type"] == "missing" else f" = {first['input']!r}"
+        raise InputError(first["msg"], f"{where}, {place}{value}", f"give {place} a value of that kind") from None
+    except (TypeError, ValueError) as error:
+        raise InputError(str(error), where, "use plain numbers, texts, lists and mappings") from None
+
+
+def _keys(kind: type[Record], path: list[str]) -> Iterable[str]:
+    """Known keys at a path inside a record."""
+    known: Any = kind
+    for part in path:
+        field = getattr(known, "model_fields", {}).get(part)
+        inner = field.annotation if field else known
+        known = getattr(inner, "__args__", [inner])[-1]
+    return getattr(known, "model_fields", {})
+
+
+def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    """`high` over `low`, mapping by mapping; lists and values are replaced."""
+    merged = dict(low)
+    for key, value in high.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+# ---------------------------------------------------------------- devices and presets
+
+
+def cuda_devices() -> int:
+    """CUDA devices visible to this process (CUDA_VISIBLE_DEVICES counts), without importing torch."""
+    if importlib.metadata.version("torch").endswith("+cpu"):
+        return 0
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value
+
+
+def _choose_device(wanted: str, found: int) -> tuple[Device, str]:
+    if wanted == "cuda" and not found:
+        raise MachineError(
+            "a CUDA device was asked for and none is visible",
+            f"{PARAMS}, device = 'cuda'",
+            "set device: cpu, or check the driver, CUDA_VISIBLE_DEVICES and that torch is a CUDA build",
+        )
+    if wanted == "cpu":
+        return "cpu", "pinned in the configuration"
+    if wanted == "cuda":
+        return "cuda", "pinned in the configuration"
+    return ("cuda", f"{found} CUDA device(s) visible") if found else ("cpu", "no CUDA device is visible")
+
+
+def _choose_preset(wanted: str, device: Device, reason: str) -> tuple[str, str]:
+    known = sorted(path.stem for path in PRESETS.glob("*.yaml"))
+    if wanted == "auto":
+        return ("full" if device == "cuda" else "quick"), f"auto: {reason}"
+    if wanted not in known:
+        raise InputError(f"unknown preset '{wanted}'", f"{PARAMS}, preset", nearest(wanted, [*known, "auto"]))
+    return wanted, "pinned in the configuration"
+
+
+# ---------------------------------------------------------------- resolving
+
+
+def resolve(raw: Mapping[str, Any] | None = None) -> Plan:
+    """The plan of a configuration (default: params.yaml of this folder)."""
+    params = _typed(Params, read() if raw is None else dict(raw), str(PARAMS))
+    device, device_reason = _choose_device(params.device, cuda_devices())
+    name, preset_reason = _choose_preset(params.preset, device, device_reason)
+    path = PRESETS / f"{name}.yaml"
+    base = read(path)
+    _typed(Preset, base, str(path))
+    where = f"{path} + {PARAMS}, overrides" if params.overrides else str(path)
+    preset = _typed(Preset, merge(base, params.overrides), where)
+    words = _task_words(params, name)
+    for section, known in ((preset.tasks, tasks.names()), (preset.architectures, archs.names())):
+        for word in section:
+            if word not in known:
+                raise InputError(f"unknown name '{word}'", where, nearest(word, known))
+    cells = tuple(
+        _cell(preset, task, settings, arch, where)
+        for task in words
+        for settings in _variants(task, preset, where)
+        for arch in _architectures(params)
+    )
+    seeds = params.seeds or preset.seeds
+    for cell in cells:
+        both = set(seeds) & set(cell.tune.seeds)
+        if both:
+            raise InputError(
+                f"seed {min(both)} is both a tuning seed and a reporting seed",
+                f"{where}, tune.seeds",
+                "tune on seeds that no reported run uses",
+            )
+    return Plan(
+        preset=name,
+        preset_reason=preset_reason,
+        device=device,
+        device_reason=device_reason,
+        mirror=params.mirror,
+        seeds=_unique(seeds, "seeds"),
+        cells=cells,
+        measure=preset.measure,
+        architectures=_architectures(params),
+    )
+
+
+def _unique(values: tuple[T, ...], key: str) -> tuple[T, ...]:
+    twice = [value for value in values if values.count(value) > 1]
+    if twice:
+        raise InputError(f"{twice[0]!r} stands twice", f"{PARAMS}, {key}", "name it once")
+    return values
+
+
+def _task_words(params: Params, preset: str) -> tuple[str, ...]:
+    words = params.tasks
+    if isinstance(words, dict):
+        if preset not in words:
+            raise InputError(f"no tasks for preset '{preset}'", f"{PARAMS}, tasks", f"add 'tasks: {preset}: [...]'")
+        words = words[preset]
+    if not words:
+        raise InputError("no task is named", f"{PARAMS}, tasks", nearest("", tasks.names()))
+    for word in words:
+        tasks.find(word)
+    return _unique(words, "tasks")
+
+
+def _architectures(params: Params) -> tuple[str, ...]:
+    return _unique(params.architectures, "architectures")
+
+
+def _variants(task: str, preset: Preset, where: str) -> list[dict[str, Any]]:
+    """Settings of each task id of a task: a list under its knob makes one task id per value."""
+    kind = tasks.find(task)
+    given = preset.tasks.get(task, TaskSection()).data
+    defaults = kind.Settings().plain()
+    values = given.get(kind.KNOB, defaults.get(kind.KNOB)) if kind.KNOB else None
+    many = values if isinstance(values, list | tuple) else [values]
+    place = f"{where}, tasks.{task}.data"
+    choices = [given | {kind.KNOB: value} if kind.KNOB else given for value in many]
+    return [_typed(kind.Settings, choice, place).plain() for choice in choices]
+
+
+def _cell(preset: Preset, task: str, settings: dict[str, Any], arch: str, where: str) -> Setting:
+    section = preset.tasks.get(task, TaskSection())
+    place = f"{where}, tasks.{task}"
+    defaults = archs.defaults(arch)
+    own = preset.architectures.get(arch, {})
+    for key, value in own.items():
+        if key not in defaults:
+            raise InputError(f"unknown key '{key}'", f"{where}, architectures.{arch}", nearest(key, defaults))
+        if isinstance(value, bool) != isinstance(defaults[key], bool) or not isinstance(
+            value, int | float if isinstance(defaults[key], int | float) else type(defaults[key])
+        ):
+            raise InputError(
+                f"wrong type: {value!r}", f"{where}, architectures.{arch}.{key}", f"e.g. {key}: {defaults[key]!r}"
+            )
+    shared = {key: value for key, value in (preset.core | section.core).items() if key in defaults}
+    return Setting(
+        task=task,
+        task_settings=settings,
+        arch=arch,
+        core=defaults | shared | own,
+        parameters=section.parameters or preset.parameters,
+        train=_typed(TrainSettings, merge(preset.train.plain(), section.train), f"{place}.train"),
+        tune=_typed(TuneSettings, merge(preset.tune.plain(), section.tune), f"{place}.tune"),
+    )
+
+
+def load(changes: Mapping[str, Any] | None = None) -> Plan:
+    """The plan of params.yaml with some of its keys changed (from the command line)."""
+    return resolve(merge(read(), changes or {}))

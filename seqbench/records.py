@@ -1,0 +1,403 @@
+"""The few things that travel between stages: frozen, JSON in and out, with keys.
+
+A *task id* is a task's name, followed by `-` and the value of its knob where it has one
+(`adding-50`). A *cell* is (task id, architecture). A *run* is a cell with a seed.
+
+What must be equal on equal hardware is in `Result`; everything that differs between
+machines is in `Provenance` and `Measurement`. They are never in the same file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from seqbench import files
+from seqbench.errors import DataError
+
+LOOP_VERSION = 1
+"""Raise when training, evaluation or selection changes numbers: finished runs then run again."""
+
+# YAML reads `1e-3` as text: such numbers are taken as what the person meant.
+Number = Annotated[float, Field(strict=False, allow_inf_nan=False)]
+Positive = Annotated[float, Field(strict=False, gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(strict=False, ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+Status = Literal["ok", "diverged", "out_of_memory", "time_limit"]
+
+
+class Record(BaseModel):
+    """Frozen, typed, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @classmethod
+    def from_data(cls, data: Any) -> Self:
+        """From plain JSON data (lists become tuples). Raises pydantic's ValidationError."""
+        return cls.model_validate_json(json.dumps(data))
+
+    def plain(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return self.model_dump(mode="json")
+
+    def write(self, path: Path) -> None:
+        """Write as JSON, whole or not at all."""
+        files.write_json(path, self.plain())
+
+    @classmethod
+    def read(cls, path: Path, fix: str) -> Self:
+        """Read what `write` wrote. A missing, damaged or foreign file is a DataError."""
+        data = files.read_json(path, fix)
+        try:
+            return cls.from_data(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"])
+            raise DataError(f"not a {cls.__name__} ({key}: {first['msg']})", str(path), fix) from None
+
+
+# ---------------------------------------------------------------- tasks
+
+
+class Spec(Record):
+    """What a task asks of a model; with it the frontend, head, loss and score are settled.
+
+    `inputs` are "tokens" (integers below `input_size`) or "values" (`input_size` numbers a
+    step, used as (value - shift) / scale). `outputs`: "classes" (one label per sequence,
+    cross-entropy), "steps" (one label for each of the last `window` steps, cross-entropy),
+    "values" (`output_size` numbers per sequence, mean squared error).
+    """
+
+    inputs: Literal["tokens", "values"]
+    input_size: Count
+    outputs: Literal["classes", "steps", "values"]
+    output_size: Count
+    length: Count
+    """Longest sequence, in steps."""
+    window: int = 0
+    """With "steps": how many last steps are scored."""
+    metric: str
+    """The score that ranks: a key of what `Task.score` returns."""
+    direction: Literal["max", "min"]
+    unit: str = ""
+    causal: bool = True
+    """False: output i may depend on later inputs, and every core reads both ways."""
+    pooling: Literal["last", "mean"] = "last"
+    embedding: int = 0
+    """Columns of the embedding table (tokens only); the same for every architecture."""
+    shift: float = 0.0
+    scale: float = 1.0
+    ceiling: float | None = None
+    """Best known or possible score, where there is one."""
+    variable_length: bool = False
+
+
+class ArrayInfo(Record):
+    """One prepared array: file name, sha256 of the file, bytes, shape, dtype."""
+
+    file: str
+    sha256: str
+    bytes: int
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class Manifest(Record):
+    """What `prepare` made: arrays by name (`train.x`), notes on defects handled, one digest."""
+
+    task: str
+    settings: dict[str, Any]
+    version: int
+    spec: Spec
+    sizes: dict[str, int]
+    """Items in each split."""
+    arrays: dict[str, ArrayInfo]
+    defects: tuple[str, ...]
+    """Each known defect of the source and what was done about it, with counts."""
+    sources: dict[str, str]
+    """sha256 of each raw file read."""
+    digest: str
+    """sha256 over task, version, spec and the arrays' hashes: the data part of every run's key."""
+
+
+class Control(Record):
+    """What a rule without sequence learning scores on the test split."""
+
+    name: str
+    kind: Literal["trivial", "strong"]
+    metrics: dict[str, float]
+
+
+class Controls(Record):
+    """The controls of one task id, made from one prepared data set."""
+
+    task: str
+    data_digest: str
+    metric: str
+    direction: Literal["max", "min"]
+    controls: tuple[Control, ...]
+
+
+# ---------------------------------------------------------------- settings
+
+
+class TrainSettings(Record):
+    """How every architecture is trained on a task (nothing here differs between them)."""
+
+    optimizer: Literal["adam", "adamw"] = "adamw"
+    weight_decay: NonNegative = 0.0
+    clip: NonNegative = 1.0
+    """Largest norm of the gradient (Pascanu et al. 2013); 0 = no clipping."""
+    batch: Count = 64
+    steps: Count = 10_000
+    eval_every: Count = 500
+    """Steps between two looks at the validation split."""
+    schedule: Literal["constant", "plateau", "cosine"] = "plateau"
+    plateau_patience: Annotated[int, Field(ge=0)] = 2
+    """Evaluations without a better validation loss before the learning rate is halved."""
+    patience: Annotated[int, Field(ge=0)] = 6
+    """Evaluations without a better validation score before training stops; 0 = never."""
+    time_limit: NonNegative = 0.0
+    """Seconds of training before the run ends as `time_limit`; 0 = none."""
+
+
+class TuneSettings(Record):
+    """The search for a learning rate: same rates, seeds and steps for every architecture."""
+
+    learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (3e-4, 1e-3, 3e-3)
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (1001,)
+    """Never reporting seeds."""
+    steps: Count = 2_000
+
+
+class Setting(Record):
+    """A cell, resolved: everything that decides its results but data, versions and seed."""
+
+    task: str
+    task_settings: dict[str, Any]
+    arch: str
+    core: dict[str, Any]
+    """The core's own settings: layers, dropout, ..."""
+    parameters: Count
+    """Budget: trainable parameters outside embedding tables (Kaplan et al. 2020, sec. 1.3)."""
+    train: TrainSettings
+    tune: TuneSettings
+
+
+class Versions(Record):
+    """The integers that a change of numbers raises; part of every run's key."""
+
+    task: int
+    core: int
+    loop: int = LOOP_VERSION
+
+
+# ---------------------------------------------------------------- runs
+
+
+class Point(Record):
+    """One look at the validation split."""
+
+    step: int
+    """Optimiser steps taken."""
+    loss: float | None
+    """Mean training loss since the look before (None where it was not finite)."""
+    valid: float | None
+    """Validation score (the task's metric)."""
+    learning_rate: float
+
+
+class Parameters(Record):
+    """Trainable parameters per part."""
+
+    embedding: int
+    frontend: int
+    """Without the embedding table."""
+    core: int
+    head: int
+
+    @property
+    def matched(self) -> int:
+        """What the budget counts."""
+        return self.frontend + self.core + self.head
+
+
+class Result(Record):
+    """One run. Equal on equal hardware to the byte: no clock, no host, no path."""
+
+    key: str
+    task: str
+    """Task id."""
+    arch: str
+    seed: int
+    seeds: dict[str, int]
+    """The seed of each axis (initialisation, batch order, dropout), derived from `seed`."""
+    setting: Setting
+    learning_rate: float
+    versions: Versions
+    data_digest: str
+    data_sizes: dict[str, int]
+    status: Status
+    reason: str = ""
+    steps: int
+    best_step: int
+    examples: int
+    """Training examples seen."""
+    metric: str
+    direction: Literal["max", "min"]
+    valid: dict[str, float]
+    test: dict[str, float]
+    """Empty unless the run got to its end; failures rank as the worst score."""
+    test_reads: int
+    width: int
+    parameters: Parameters
+    state_bytes: int
+    """Bytes of streaming state of one sequence after `spec.length` steps."""
+    curve: tuple[Point, ...]
+    weights_sha256: str
+
+    @property
+    def score(self) -> float | None:
+        """The ranking score on the test split; None for a failed run."""
+        return self.test.get(self.metric)
+
+
+class Hardware(Record):
+    """The machine's fingerprint."""
+
+    device: str
+    """"cpu" or "cuda"."""
+    name: str
+    """Of the CPU or GPU."""
+    cores: int
+    memory_bytes: int
+    """Of the machine, or of the GPU."""
+    driver: str
+    platform: str
+    versions: dict[str, str]
+    """Python, torch, CUDA, NumPy, ..."""
+
+
+class Provenance(Record):
+    """Where, when and how a file was made. Differs between machines; never part of a Result."""
+
+    commit: str
+    dirty: bool
+    command: str
+    hardware: Hardware
+    threads: int
+    kernel: str
+    """The kernel path that ran, in words."""
+    started: str
+    finished: str
+    """UTC, ISO 8601."""
+    seconds: float
+    load_before: float
+    load_after: float
+    """Load average over one minute, per core."""
+
+
+class Runs(Record):
+    """All seeds of a cell: what `train` declares as its output."""
+
+    task: str
+    arch: str
+    results: tuple[Result, ...]
+
+
+class RunProvenances(Record):
+    """Provenance of each run of a cell by seed."""
+
+    task: str
+    arch: str
+    runs: dict[str, Provenance]
+
+
+class Trial(Record):
+    """One learning rate tried with one tuning seed."""
+
+    learning_rate: float
+    seed: int
+    status: Status
+    valid: float | None
+
+
+class Tuned(Record):
+    """The chosen learning rate of a cell."""
+
+    key: str
+    task: str
+    arch: str
+    learning_rate: float
+    border: bool
+    """The optimum lies on the edge of the search space: a wider search might find better."""
+    trials: tuple[Trial, ...]
+
+
+# ---------------------------------------------------------------- measurements
+
+
+class Quantiles(Record):
+    """Of repeated measurements: median, quartiles, 99th percentile, how many."""
+
+    median: float
+    q25: float
+    q75: float
+    p99: float
+    repetitions: int
+
+
+class Measurement(Record):
+    """One quantity of one architecture at one length, with its unit and spread."""
+
+    quantity: Literal["train", "infer", "stream", "train_memory", "gradient"]
+    """tokens/s of a training step, tokens/s of inference, ms per streamed step at batch 1,
+    peak bytes of a training step, norm of d loss_T / d x_(T-lag) at initialisation."""
+    length: int
+    """Steps in the sequence (for "gradient": the lag)."""
+    batch: int
+    unit: str
+    value: Quantiles | None
+    status: Status = "ok"
+    method: str
+    flags: tuple[str, ...] = ()
+    """"contended" where the machine was not quiet."""
+
+
+class Measured(Record):
+    """All measurements of one architecture on one machine."""
+
+    arch: str
+    width: int
+    parameters: int
+    measurements: tuple[Measurement, ...]
+    provenance: Provenance
+
+
+# ---------------------------------------------------------------- keys and seeds
+
+
+def derive(seed: int, *axes: str | int) -> int:
+    """A seed (63 bits) of its own for each named axis: task, split, init, order, dropout, ..."""
+    text = "/".join([str(seed), *map(str, axes)])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def run_key(setting: Setting, learning_rate: float, seed: int, versions: Versions, data_digest: str) -> str:
+    """The name of a run's numbers: equal keys, equal hardware -> equal bytes."""
+    decides = setting.plain()
+    decides.pop("tune")  # tuning matters only through the learning rate it chose
+    return files.digest(
+        {
+            "setting": decides,
+            "learning_rate": learning_rate,
+            "seed": seed,
+            "versions": versions.plain(),
+            "data": data_digest,
+        }
+    )

@@ -1,0 +1,1 @@
+"""The report: one summary in, one self-contained HTML file out."""
