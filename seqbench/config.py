@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.metadata
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -16,7 +17,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import Field, ValidationError
 
-from seqbench import archs, tasks
+from seqbench import archs, files, tasks
 from seqbench.errors import InputError, MachineError, nearest
 from seqbench.records import Count, NonNegative, Record, Setting, TrainSettings, TuneSettings
 
@@ -92,6 +93,8 @@ class Plan(Record):
     cells: tuple[Setting, ...]
     measure: MeasureSettings
     architectures: tuple[str, ...]
+    cores: dict[str, dict[str, Any]]
+    """Settings of each architecture's core outside any task: what `measure` times."""
 
     @property
     def task_ids(self) -> list[str]:
@@ -257,6 +260,7 @@ def resolve(raw: Mapping[str, Any] | None = None) -> Plan:
         cells=cells,
         measure=preset.measure,
         architectures=_architectures(params),
+        cores={arch: _core(preset, {}, arch, where) for arch in _architectures(params)},
     )
 
 
@@ -296,26 +300,42 @@ def _variants(task: str, preset: Preset, where: str) -> list[dict[str, Any]]:
     return [_typed(kind.Settings, choice, place).plain() for choice in choices]
 
 
+RANGES = {"layers": (1, 1000), "heads": (1, 1000), "expansion": (1, 1000), "dropout": (0.0, 0.99)}
+"""Limits of the settings that several cores share."""
+
+
+def _core(preset: Preset, section: dict[str, Any], arch: str, where: str) -> dict[str, Any]:
+    """The core's settings: its defaults, what the preset says to all, what it says to this one."""
+    defaults = archs.defaults(arch)
+    known = {key: value for name in archs.names() for key, value in archs.defaults(name).items()}
+    shared = preset.core | section
+    own = preset.architectures.get(arch, {})
+    for values, examples, place in ((shared, known, "core"), (own, defaults, f"architectures.{arch}")):
+        for key, value in values.items():
+            _check_core_setting(key, value, examples, f"{where}, {place}")
+    return defaults | {key: value for key, value in shared.items() if key in defaults} | own
+
+
+def _check_core_setting(key: str, value: Any, examples: Mapping[str, Any], place: str) -> None:
+    if key not in examples:
+        raise InputError(f"unknown key '{key}'", place, nearest(key, examples))
+    example = examples[key]
+    kinds = (int, float) if isinstance(example, float) else (type(example),)
+    if isinstance(value, bool) != isinstance(example, bool) or not isinstance(value, kinds):
+        raise InputError(f"wrong type: {value!r}", f"{place}.{key}", f"e.g. {key}: {example!r}")
+    low, high = RANGES.get(key, (value, value))
+    if not low <= value <= high:
+        raise InputError(f"out of range: {value!r}", f"{place}.{key}", f"from {low} to {high}")
+
+
 def _cell(preset: Preset, task: str, settings: dict[str, Any], arch: str, where: str) -> Setting:
     section = preset.tasks.get(task, TaskSection())
     place = f"{where}, tasks.{task}"
-    defaults = archs.defaults(arch)
-    own = preset.architectures.get(arch, {})
-    for key, value in own.items():
-        if key not in defaults:
-            raise InputError(f"unknown key '{key}'", f"{where}, architectures.{arch}", nearest(key, defaults))
-        if isinstance(value, bool) != isinstance(defaults[key], bool) or not isinstance(
-            value, int | float if isinstance(defaults[key], int | float) else type(defaults[key])
-        ):
-            raise InputError(
-                f"wrong type: {value!r}", f"{where}, architectures.{arch}.{key}", f"e.g. {key}: {defaults[key]!r}"
-            )
-    shared = {key: value for key, value in (preset.core | section.core).items() if key in defaults}
     return Setting(
         task=task,
         task_settings=settings,
         arch=arch,
-        core=defaults | shared | own,
+        core=_core(preset, section.core, arch, where),
         parameters=section.parameters or preset.parameters,
         train=_typed(TrainSettings, merge(preset.train.plain(), section.train), f"{place}.train"),
         tune=_typed(TuneSettings, merge(preset.tune.plain(), section.tune), f"{place}.tune"),
@@ -325,3 +345,37 @@ def _cell(preset: Preset, task: str, settings: dict[str, Any], arch: str, where:
 def load(changes: Mapping[str, Any] | None = None) -> Plan:
     """The plan of params.yaml with some of its keys changed (from the command line)."""
     return resolve(merge(read(), changes or {}))
+
+
+# ---------------------------------------------------------------- the command of one cell
+
+
+def reproduce(plan: Plan, task_id: str, arch: str, seed: int) -> str:
+    """The command that makes one run again on a clone of this version, whatever its params.yaml says.
+
+    What the configuration changed against the preset is spelled out as `--set KEY=VALUE`.
+    """
+    cell = plan.cell(task_id, arch)
+    preset = _typed(Preset, read(PRESETS / f"{plan.preset}.yaml"), plan.preset)
+    kind = tasks.find(cell.task)
+    given = preset.tasks.get(cell.task, TaskSection()).data
+    known = kind.Settings().plain() | given
+    if kind.KNOB:
+        values = known[kind.KNOB] if isinstance(known[kind.KNOB], list | tuple) else [known[kind.KNOB]]
+        own = cell.task_settings[kind.KNOB]
+        known[kind.KNOB] = own if own in values else None
+    plain = _cell(preset, cell.task, known, arch, plan.preset)
+    places = {
+        f"tasks.{cell.task}.data": (known, cell.task_settings),
+        f"tasks.{cell.task}.train": (plain.train.plain(), cell.train.plain()),
+        f"tasks.{cell.task}.tune": (plain.tune.plain(), cell.tune.plain()),
+        f"architectures.{arch}": (plain.core, cell.core),
+        f"tasks.{cell.task}": ({"parameters": plain.parameters}, {"parameters": cell.parameters}),
+    }
+    changes = [
+        f"--set {shlex.quote(f'{place}.{key}={files.canonical(value)}')}"
+        for place, (old, new) in places.items()
+        for key, value in new.items()
+        if old.get(key) != value
+    ]
+    return " ".join(["seqbench", "train", task_id, arch, "--seed", str(seed), "--preset", plan.preset, *changes])

@@ -88,7 +88,7 @@ class Prepared:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.test_reads = 0
-        self._fix = f"prepare it again: seqbench prepare {folder.name} --force"
+        self._fix = f"prepare it again: seqbench prepare {folder.name}"
         self.manifest = Manifest.read(folder / "manifest.json", self._fix)
         for info in self.manifest.arrays.values():
             path = folder / info.file

@@ -1,2 +1,25 @@
+"""The simple recurrent network (Elman 1990): h_t = tanh(W x_t + U h_{t-1} + b)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from seqbench.archs._recurrent import Recurrent
+
 VERSION = 1
-SETTINGS = {"layers": 1, "dropout": 0.0}
+SETTINGS = {"layers": 1, "dropout": 0.0, "orthogonal": True}
+
+
+class Core(Recurrent):
+    """Elman layers; see Recurrent for the settings."""
+
+    LAYER = nn.RNN
+    GATES = 1
+
+    @staticmethod
+    def cell(x_t: Tensor, state: tuple[Tensor, ...], weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """(h_{t-1},) -> (h_t,)."""
+        return (torch.rnn_tanh_cell(x_t, state[0], *weights),)

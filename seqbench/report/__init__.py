@@ -1,1 +1,118 @@
-"""The report: one summary in, one self-contained HTML file out."""
+"""The report: one summary in, one self-contained HTML file out. No clock: the same summary, the same bytes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from seqbench.analyse.findings import number, span, words
+from seqbench.analyse.summary import Cell, Pair, Summary, TaskSummary
+from seqbench.files import canonical
+from seqbench.records import Hardware, Trial, Tuned
+from seqbench.report import charts, figures, limits
+
+FOLDER = Path(__file__).parent
+TITLES = {
+    "failed": "Failed runs",
+    "border": "Learning rates on the border of the search",
+    "control": "Controls not beaten",
+    "contended": "Contended measurements",
+    "measurement": "Failed measurements",
+    "hardware": "Mixed hardware",
+    "dirty": "Local changes",
+}
+
+
+def render(summary: Summary) -> str:
+    """The page, as text of one HTML file that loads nothing and works without JavaScript."""
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"slug": slug, "num": number, "span": span, "words": words, "json": pretty, "exact": repr}
+    style, script = ((FOLDER / name).read_text(encoding="utf-8") for name in ("style.css", "page.js"))
+    looks = charts.styles(summary.plan.architectures)
+    return environment.get_template("template.html").render(
+        s=summary,
+        looks=looks,
+        style=Markup(style),
+        script=Markup(script),
+        policy=policy(style, script),
+        figures={
+            "level": figures.by_level(summary, looks),
+            "curves": figures.curves(summary, looks),
+            "cost": figures.costs(summary, looks),
+            "gradient": figures.gradient(summary, looks),
+        },
+        leaders=leaders(summary),
+        machines=machines(summary),
+        titles=TITLES,
+        rates=rates,
+        limits=limits.limits(summary),
+    )
+
+
+def policy(style: str, script: str) -> str:
+    """A Content-Security-Policy that lets in this style and this script, and nothing else."""
+
+    def allow(text: str) -> str:
+        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+    return (
+        f"default-src 'none'; style-src {allow(style)}; script-src {allow(script)}; base-uri 'none'; form-action 'none'"
+    )
+
+
+def slug(text: str) -> str:
+    """Text as an element's id."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text)
+
+
+def pretty(value: Any) -> str:
+    """JSON for people."""
+    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)
+
+
+def leaders(summary: Summary) -> list[tuple[TaskSummary, Cell, Cell | None, Pair | None]]:
+    """For each task: the best cell, the next, and the pair of both seen from the best."""
+    found: list[tuple[TaskSummary, Cell, Cell | None, Pair | None]] = []
+    for task in summary.tasks:
+        first, *others = summary.of_task(task.id)
+        second = others[0] if others else None
+        found.append((task, first, second, summary.pair(task.id, first.arch, second.arch) if second else None))
+    return found
+
+
+def machines(summary: Summary) -> list[tuple[Hardware, list[str]]]:
+    """Each distinct machine, with what was made on it."""
+    made: dict[str, tuple[Hardware, list[str]]] = {}
+    for cell in summary.cells:
+        for provenance in cell.evidence.provenances:
+            _note(made, provenance.hardware, "training")
+    for one in summary.measured:
+        _note(made, one.provenance.hardware, "measurements")
+    return list(made.values())
+
+
+def _note(made: dict[str, tuple[Hardware, list[str]]], hardware: Hardware, what: str) -> None:
+    uses = made.setdefault(canonical(hardware.plain()), (hardware, []))[1]
+    if what not in uses:
+        uses.append(what)
+
+
+def rates(tuned: Tuned) -> list[tuple[float, Sequence[Trial]]]:
+    """The trials of each learning rate, smallest rate first."""
+    found = sorted({trial.learning_rate for trial in tuned.trials})
+    return [(rate, [trial for trial in tuned.trials if trial.learning_rate == rate]) for rate in found]

@@ -92,6 +92,12 @@ def find(name: str) -> type[Base]:
     return task
 
 
+def build(name: str, settings: Mapping[str, Any]) -> Base:
+    """The task of that name with validated settings."""
+    kind = find(name)
+    return kind(kind.Settings.from_data(dict(settings)))
+
+
 def task_id(name: str, settings: Mapping[str, Any]) -> str:
     """The task's name, with the value of its knob where it has one."""
     knob = find(name).KNOB

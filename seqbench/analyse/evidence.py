@@ -1,0 +1,153 @@
+"""Reading records, and refusing those that break the rules of evidence."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from seqbench import archs, config, fetch, tasks
+from seqbench.analyse.summary import DataSource, Evidence, TaskSummary
+from seqbench.config import Plan
+from seqbench.errors import DataError
+from seqbench.records import (
+    Controls,
+    Manifest,
+    Measured,
+    Provenance,
+    Result,
+    RunProvenances,
+    Runs,
+    Setting,
+    Tuned,
+    run_key,
+)
+
+
+def task(plan: Plan, task_id: str, root: Path) -> TaskSummary:
+    """A task id's data and controls. Raises DataError where they do not belong together."""
+    setting = plan.cell(task_id, plan.architectures[0])
+    kind = tasks.find(setting.task)
+    path = root / "prepared" / task_id / "manifest.json"
+    manifest = Manifest.read(path, f"prepare it: seqbench prepare {task_id}")
+    if (manifest.task, manifest.settings) != (setting.task, setting.task_settings):
+        raise DataError(
+            "prepared with other settings than the plan's", str(path), f"prepare again: seqbench prepare {task_id}"
+        )
+    controls = _controls(root / "runs" / task_id / "controls.json", task_id, manifest)
+    level = setting.task_settings.get(kind.KNOB)
+    return TaskSummary(
+        id=task_id,
+        name=setting.task,
+        title=kind.TITLE,
+        family=kind.FAMILY,
+        knob=kind.KNOB,
+        level=float(level) if isinstance(level, int | float) else None,
+        spec=manifest.spec,
+        sizes=manifest.sizes,
+        defects=manifest.defects,
+        data_digest=manifest.digest,
+        sources=_sources(kind, root),
+        controls=controls.controls,
+    )
+
+
+def _controls(path: Path, task_id: str, manifest: Manifest) -> Controls:
+    fix = f"make them again: seqbench controls {task_id}"
+    controls = Controls.read(path, fix)
+    if controls.task != task_id or controls.data_digest != manifest.digest:
+        raise DataError("controls of other data than what is prepared", str(path), fix)
+    trivial = [control for control in controls.controls if control.kind == "trivial"]
+    if not trivial:
+        raise DataError("no trivial control", str(path), f"add one to the task {manifest.task}")
+    for control in controls.controls:
+        if not math.isfinite(control.metrics.get(manifest.spec.metric, math.nan)):
+            raise DataError(f"control '{control.name}' has no finite {manifest.spec.metric}", str(path), fix)
+    return controls
+
+
+def _sources(kind: type[tasks.Base], root: Path) -> tuple[DataSource, ...]:
+    known = fetch.sources(root / "sources.toml") if kind.SOURCES else {}
+    return tuple(
+        DataSource(
+            name=name,
+            url=known[name].url,
+            licence=known[name].licence,
+            citation=known[name].citation,
+            defects=tuple(known[name].defects),
+        )
+        for name in kind.SOURCES
+    )
+
+
+def cell(plan: Plan, of: TaskSummary, arch: str, root: Path) -> Evidence:
+    """The runs of a cell, one per seed of the plan, each checked. Seeds outside the plan are left aside."""
+    setting = plan.cell(of.id, arch)
+    folder = root / "runs" / of.id / arch
+    path = folder / "results.json"
+    again = f"train it: seqbench train {of.id} {arch}"
+    tuned_path = root / "tuned" / of.id / f"{arch}.json"
+    tuned = Tuned.read(tuned_path, f"tune it: seqbench tune {of.id} {arch}")
+    runs = Runs.read(path, again)
+    for record, place in ((tuned, tuned_path), (runs, path)):
+        if (record.task, record.arch) != (of.id, arch):
+            raise DataError(f"holds the cell {record.task} {record.arch}", str(place), again)
+    by_seed = {result.seed: result for result in runs.results}
+    if len(by_seed) != len(runs.results):
+        raise DataError("a seed stands twice", str(path), again)
+    for seed in plan.seeds:
+        if seed not in by_seed:
+            raise DataError(f"seed {seed} is missing", str(path), again)
+        _check(by_seed[seed], of, setting, tuned, path, again)
+    return Evidence(
+        task=of.id,
+        arch=arch,
+        setting=setting,
+        tuned=tuned,
+        results=tuple(by_seed[seed] for seed in plan.seeds),
+        provenances=_provenances(plan, folder / "provenance.json", again),
+        commands=tuple(config.reproduce(plan, of.id, arch, seed) for seed in plan.seeds),
+    )
+
+
+def _check(result: Result, of: TaskSummary, setting: Setting, tuned: Tuned, path: Path, again: str) -> None:
+    """Refuse a run that is foreign, stale, tampered with, or that saw the test split other than once."""
+    where = f"{path}, seed {result.seed}"
+    key = run_key(result.setting, result.learning_rate, result.seed, result.versions, result.data_digest)
+    if key != result.key or (result.task, result.arch) != (of.id, setting.arch):
+        raise DataError("the record does not match its key: it was changed by hand", where, again)
+    if result.data_digest != of.data_digest:
+        raise DataError("trained on other data than what is prepared (data_digest differs)", where, again)
+    decides = setting.model_copy(update={"tune": result.setting.tune})  # tuning is checked by the rate it chose
+    stale = {
+        "setting": result.setting != decides,
+        "learning rate": result.learning_rate != tuned.learning_rate,
+        "version of the core": result.versions.core != archs.version(setting.arch),
+    }
+    for what, differs in stale.items():
+        if differs:
+            raise DataError(f"stale: the {what} differs from the plan's; run again", where, again)
+    if (result.metric, result.direction) != (of.spec.metric, of.spec.direction):
+        raise DataError(f"scored by {result.metric}, the task by {of.spec.metric}", where, again)
+    if result.status == "ok":
+        if result.test_reads != 1:
+            raise DataError(f"the test split was read {result.test_reads} times, not once", where, again)
+        if not all(map(math.isfinite, result.test.values())) or result.score is None:
+            raise DataError(f"status ok without a finite {result.metric}", where, again)
+
+
+def _provenances(plan: Plan, path: Path, again: str) -> tuple[Provenance, ...]:
+    runs = RunProvenances.read(path, again).runs
+    for seed in plan.seeds:
+        if str(seed) not in runs:
+            raise DataError(f"no provenance of seed {seed}", str(path), again)
+    return tuple(runs[str(seed)] for seed in plan.seeds)
+
+
+def measured(arch: str, root: Path) -> Measured:
+    """The measurements of an architecture."""
+    path = root / "measured" / f"{arch}.json"
+    fix = f"measure it: seqbench measure {arch}"
+    found = Measured.read(path, fix)
+    if found.arch != arch:
+        raise DataError(f"holds measurements of {found.arch}", str(path), fix)
+    return found

@@ -1,0 +1,120 @@
+"""Cells and pairs: statistics over seeds, and what they decide."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+
+from seqbench.analyse import statistics
+from seqbench.analyse.summary import Cell, Design, Evidence, Pair, TaskSummary
+from seqbench.config import Plan
+
+
+def cells(task: TaskSummary, runs: Sequence[Evidence]) -> tuple[Cell, ...]:
+    """Statistics and ranks of the cells of one task, in the order given.
+
+    A failed seed counts as the worst score seen on the task, of any run or trivial control.
+    """
+    sign = 1.0 if task.spec.direction == "max" else -1.0
+    seen = [score for run in runs for score in _scores(run) if score is not None]
+    seen += [control.metrics[task.spec.metric] for control in task.controls if control.kind == "trivial"]
+    worst = sign * min(sign * score for score in seen)
+    unranked = [_cell(task, run, worst) for run in runs]
+    order = sorted(unranked, key=lambda c: math.inf if c.mean is None else -sign * c.mean)
+    return tuple(cell.model_copy(update={"rank": 1 + order.index(cell)}) for cell in unranked)
+
+
+def _scores(run: Evidence) -> tuple[float | None, ...]:
+    return tuple(result.score if result.status == "ok" else None for result in run.results)
+
+
+def _cell(task: TaskSummary, run: Evidence, worst: float) -> Cell:
+    scores = _scores(run)
+    finished = any(score is not None for score in scores)
+    counted = tuple(worst if score is None else score for score in scores) if finished else ()
+    interval = statistics.interval(counted) if finished else None
+    return Cell(
+        evidence=run,
+        scores=scores,
+        counted=counted,
+        failures=dict(sorted(Counter(r.status for r in run.results if r.status != "ok").items())),
+        mean=float(np.mean(counted)) if finished else None,
+        interquartile_mean=statistics.interquartile_mean(counted) if finished else None,
+        interval=interval,
+        against_control=_against(task, interval, finished),
+        rank=0,
+    )
+
+
+def _against(
+    task: TaskSummary, interval: tuple[float, float] | None, finished: bool
+) -> Literal["better", "no better", "undecided"]:
+    if not finished:
+        return "no better"
+    if interval is None:
+        return "undecided"
+    control = task.trivial.metrics[task.spec.metric]
+    beyond = interval[0] > control if task.spec.direction == "max" else interval[1] < control
+    return "better" if beyond else "no better"
+
+
+def design(plan: Plan) -> Design:
+    """What the plan can show at all: the smallest p of one pair, before and after Holm over all pairs."""
+    comparisons = len(plan.task_ids) * math.comb(len(plan.architectures), 2)
+    smallest = statistics.smallest_p(len(plan.seeds), len(plan.seeds))
+    corrected = min(1.0, smallest * max(1, comparisons))
+    return Design(
+        seeds=len(plan.seeds),
+        comparisons=comparisons,
+        level=statistics.LEVEL,
+        smallest_p=smallest,
+        smallest_p_holm=corrected,
+        testable=comparisons > 0 and corrected <= statistics.LEVEL,
+    )
+
+
+def pairs(tasks: Sequence[TaskSummary], cells: Sequence[Cell], of: Design) -> tuple[Pair, ...]:
+    """Every pair of architectures on every task, with Holm's correction over all of them."""
+    raw = [
+        _pair(task, a, b)
+        for task in tasks
+        for a, b in combinations([cell for cell in cells if cell.task == task.id], 2)
+    ]
+    adjusted = statistics.holm([pair.p for pair in raw])
+    return tuple(_decide(pair, p, of) for pair, p in zip(raw, adjusted, strict=True))
+
+
+def _pair(task: TaskSummary, a: Cell, b: Cell) -> Pair:
+    sign = 1.0 if task.spec.direction == "max" else -1.0
+    left, right = ([-math.inf if s is None else sign * s for s in cell.scores] for cell in (a, b))
+    both = a.mean is not None and b.mean is not None
+    return Pair(
+        task=task.id,
+        a=a.arch,
+        b=b.arch,
+        seeds=len(a.scores),
+        difference=float(np.mean(a.counted) - np.mean(b.counted)) if both else None,
+        interval=statistics.interval(a.counted, b.counted) if both else None,
+        improvement=statistics.improvement(left, right),
+        p=statistics.exact_p(left, right),
+        p_holm=1.0,
+        winner=None,
+        verdict="",
+    )
+
+
+def _decide(pair: Pair, p_holm: float, of: Design) -> Pair:
+    """The verdict: only where the design can reach the level at all, and the corrected p does."""
+    winner = None
+    verdict = "no clear difference"
+    if not of.testable:
+        verdict = f"not testable with {of.seeds} seed{'s' if of.seeds > 1 else ''}"
+    elif p_holm <= of.level:
+        winner, loser = (pair.a, pair.b) if pair.improvement > 0.5 else (pair.b, pair.a)
+        verdict = f"{winner} better than {loser}"
+    return pair.model_copy(update={"p_holm": p_holm, "winner": winner, "verdict": verdict})

@@ -1,0 +1,88 @@
+"""What the RNN, the LSTM and the GRU share: a stack of single layers, packing, streaming."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+State = tuple[tuple[Tensor, ...], ...]
+"""Per layer its state tensors, each (batch, width)."""
+
+
+class Recurrent(nn.Module):
+    """A stack of recurrent layers with dropout between them.
+
+    Single layers are stacked by hand because the dropout inside `nn.LSTM(num_layers=2)` draws, on
+    CUDA, from a cuDNN state that reseeding does not reset.
+
+    A core that is not causal reads both ways, each way with half the width (Schuster & Paliwal
+    1997); an odd width is then a ValueError. `orthogonal` makes the recurrent matrix of every gate
+    orthogonal (Saxe et al. 2014), so that the untrained state neither fades nor grows through it;
+    all other weights keep torch's U(-1/sqrt(hidden), 1/sqrt(hidden)).
+    """
+
+    LAYER: ClassVar[type[nn.RNN | nn.LSTM | nn.GRU]]
+    GATES: ClassVar[int]
+    STATES: ClassVar[int] = 1
+    """State tensors of a layer."""
+
+    def __init__(self, width: int, *, length: int, causal: bool, layers: int, dropout: float, orthogonal: bool) -> None:
+        super().__init__()
+        if layers < 1:
+            raise ValueError(f"layers must be 1 or more, not {layers}")
+        if width % 2 and not causal:
+            raise ValueError(f"reading both ways needs an even width, not {width}")
+        self.causal = causal
+        hidden = width if causal else width // 2
+        self.layers = nn.ModuleList(
+            self.LAYER(width, hidden, batch_first=True, bidirectional=not causal) for _ in range(layers)
+        )
+        self.dropout = nn.Dropout(dropout)
+        if orthogonal:
+            for gate in self.gates("weight_hh"):
+                nn.init.orthogonal_(gate)
+
+    def gates(self, kind: str) -> list[Tensor]:
+        """Views of the parameters `kind` (`weight_hh`, `bias_ih`, ...) by layer, direction and gate."""
+        named = (pair for layer in self.layers for pair in layer.named_parameters())
+        with torch.no_grad():
+            return [gate for name, values in named if name.startswith(kind) for gate in values.chunk(self.GATES)]
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """x (batch, time, width) -> (batch, time, width); lengths (batch,), int64, on the CPU.
+
+        Only reading both ways needs the lengths (packed sequences: the way back starts at each
+        item's own end). A causal core cannot see what comes later, and is faster unpacked.
+        """
+        for index, layer in enumerate(self.layers):
+            if index:
+                x = self.dropout(x)
+            if self.causal or lengths is None:
+                x = layer(x)[0]
+            else:
+                packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+                x = pad_packed_sequence(layer(packed)[0], batch_first=True, total_length=x.shape[1])[0]
+        return x
+
+    def step(self, x_t: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """One time step: x_t (batch, width), state -> (batch, width), state. The first state is None.
+
+        Uses the layers' weights in the cell functions: `nn.LSTM` on length 1 is many times slower.
+        """
+        after = []
+        for index, layer in enumerate(self.layers):
+            if index:
+                x_t = self.dropout(x_t)
+            before = state[index] if state else (torch.zeros_like(x_t),) * self.STATES
+            after.append(self.cell(x_t, before, cast(nn.RNNBase, layer).all_weights[0]))
+            x_t = after[-1][0]
+        return x_t, tuple(after)
+
+    @staticmethod
+    def cell(x_t: Tensor, state: tuple[Tensor, ...], weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The layer's equation for one step; weights are (w_ih, w_hh, b_ih, b_hh). Returns (h_t, ...)."""
+        raise NotImplementedError

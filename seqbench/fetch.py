@@ -1,0 +1,364 @@
+"""Download raw files: pinned by size and sha256, resumed where they were cut, whole under their final name.
+
+`data/sources.toml` says what there is. A file lies under the path of its URL
+(`<owner>/<repo>/<commit>/<file>`), so a folder of downloads can serve as a mirror as it is.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import threading
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path, PurePosixPath
+from time import sleep
+from typing import Annotated
+from urllib.parse import quote, unquote, urlsplit
+from urllib.request import url2pathname
+
+import httpx
+from pydantic import Field, ValidationError, field_validator
+
+from seqbench import files
+from seqbench.errors import DataError, InputError, NetworkError, nearest
+from seqbench.records import Count, Record
+
+SOURCES = Path("data/sources.toml")
+ATTEMPTS = 4
+"""Requests without a new byte before a place counts as down."""
+BACKOFF = 1.0
+"""Seconds before the second request; doubled for each one after, times a random 0.5 to 1.5."""
+LONGEST_WAIT = 60.0
+"""Seconds; the most that a server's Retry-After is obeyed."""
+TIMEOUT = httpx.Timeout(30.0, connect=10.0, pool=None)
+"""Seconds without a byte."""
+PASSING = {408, 425, 429, 500, 502, 503, 504}
+CHUNK = 1 << 16
+
+Progress = Callable[[str, int, int], None]
+"""Called as (name, bytes done, bytes in all), from several threads."""
+
+
+class Source(Record):
+    """One file of data/sources.toml."""
+
+    name: str
+    url: str
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    bytes: Count
+    licence: str
+    citation: str
+    defects: tuple[str, ...]
+    """Known defects, one sentence each."""
+
+    @field_validator("url")
+    @classmethod
+    def _plain(cls, url: str) -> str:
+        parts = urlsplit(url)
+        names = unquote(parts.path).split("/")[1:]
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("not an http:// or https:// URL")
+        if not names or {"", ".", ".."} & set(names):
+            raise ValueError("its path must name a file, without empty parts, '.' or '..'")
+        return url
+
+    @property
+    def path(self) -> PurePosixPath:
+        """Where the file lies under data/raw and under a mirror: the path of its URL."""
+        return PurePosixPath(unquote(urlsplit(self.url).path).lstrip("/"))
+
+
+def sources(path: Path = SOURCES) -> dict[str, Source]:
+    """All entries by name. Raises InputError with file, entry and key where one is not valid."""
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError("the file is missing", str(path), "run seqbench in the folder of a clone") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"not valid TOML ({error})", str(path), "mend the TOML") from None
+    return {name: _source(name, table, f"{path}, {name}") for name, table in tables.items()}
+
+
+def _source(name: str, table: object, where: str) -> Source:
+    known = sorted(set(Source.model_fields) - {"name"})
+    if not isinstance(table, dict):
+        raise InputError("not a table", where, f"write [{name}] and under it: {', '.join(known)}")
+    for key in table:
+        if key not in known:
+            raise InputError(f"unknown key '{key}'", f"{where}.{key}", nearest(key, known))
+    try:
+        return Source.from_data({"name": name, **table})
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join([where, *map(str, first["loc"])])
+        raise InputError(first["msg"], place, "copy the form of another entry") from None
+    except TypeError as error:  # a date or time, which JSON has not
+        raise InputError(str(error), where, "use texts, whole numbers and lists of texts") from None
+
+
+# ---------------------------------------------------------------- files in place
+
+
+def raw_file(source: Source, root: Path) -> Path:
+    """Where the source's file lies under `root` (data/raw, or a mirror)."""
+    return root / source.path
+
+
+def verify(source: Source, root: Path) -> None:
+    """Check size and sha256 of the source's file under `root`.
+
+    Raises DataError where it is missing, truncated or altered.
+    """
+    path = raw_file(source, root)
+    difference = _difference(path, source)
+    if difference:
+        raise DataError(f"{source.name}: {difference}", str(path), f"download it: seqbench fetch {source.name}")
+
+
+def _difference(path: Path, source: Source) -> str:
+    """How the file differs from its record; empty where it does not."""
+    with files.machine_errors(path):
+        if not path.is_file():
+            return "the file is missing"
+        size = path.stat().st_size
+        if size != source.bytes:
+            kind = "truncated" if size < source.bytes else "too long"
+            return f"{kind}: {size} bytes, expected {source.bytes} (sha256 {source.sha256})"
+        found = files.sha256_file(path)
+    return "" if found == source.sha256 else f"sha256 is {found}, expected {source.sha256}"
+
+
+# ---------------------------------------------------------------- downloads
+
+
+def fetch(
+    wanted: Sequence[Source], to: Path, mirror: str | None, progress: Progress | None, workers: int = 4
+) -> list[Path]:
+    """Download several files side by side, as `download` does each; returns where they lie.
+
+    When some fail, the others are completed all the same. Then the error of the one that
+    failed is raised, or an ExceptionGroup with the errors of all that did.
+    """
+    _check_mirror(mirror)
+    stop = threading.Event()
+
+    def report(name: str, done: int, total: int) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt  # ends this worker; what arrived stays in the part
+        if progress:
+            progress(name, done, total)
+
+    with ThreadPoolExecutor(workers) as pool:
+        jobs = [pool.submit(download, source, to, mirror, report) for source in wanted]
+        try:
+            wait(jobs)
+        except BaseException:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+    errors = [error for job in jobs if isinstance(error := job.exception(), Exception)]
+    if len(errors) > 1:
+        raise ExceptionGroup(f"{len(errors)} of {len(jobs)} files failed", errors)
+    return [job.result() for job in jobs]
+
+
+def download(source: Source, to: Path, mirror: str | None, progress: Progress | None) -> Path:
+    """Bring one file to `to / source.path`, from the mirror where it has it, else from the origin.
+
+    A right file in place is left alone; a wrong one is replaced once a right one is whole
+    on disk. What arrives waits in `.NAME.part` beside it, where the next call goes on.
+
+    Raises InputError (mirror setting), NetworkError (no place could give the file), DataError (a
+    place gave another file), MachineError (disk full, no permission).
+    """
+    _check_mirror(mirror)
+    report = progress or (lambda name, done, total: None)
+    target = raw_file(source, to)
+    if _difference(target, source):
+        # Another process may be at the same file: the second waits, and finds it done.
+        with files.lock(target.with_name(f".{target.name}.lock"), waiting=lambda: None):
+            if _difference(target, source):
+                _replace(source, target, mirror, report)
+    report(source.name, source.bytes, source.bytes)
+    return target
+
+
+class _Fault(Exception):
+    """A place did not give the file; `passing`: it may the next time, after `wait` seconds."""
+
+    def __init__(self, reason: str, passing: bool = False, wait: float | None = None) -> None:
+        super().__init__(reason)
+        self.passing, self.wait = passing, wait
+
+
+class _Wrong(Exception):
+    """A place gave other bytes than the record's."""
+
+
+def _replace(source: Source, target: Path, mirror: str | None, report: Progress) -> None:
+    part = target.with_name(f".{target.name}.part")
+    reasons: list[str] = []
+    wrong: DataError | None = None
+    with httpx.Client(timeout=TIMEOUT, follow_redirects=True, headers={"Accept-Encoding": "identity"}) as client:
+        for url in _places(source, mirror):
+            try:
+                _obtain(client, url, part, source, report)
+            except _Fault as fault:
+                reasons.append(f"{urlsplit(_public(url)).netloc or url}: {fault}")
+            except _Wrong as fault:
+                fix = "mend or unset the mirror; where the origin has changed, pin its new file in data/sources.toml"
+                wrong = DataError(f"{source.name}: {fault}", _public(url), fix)
+            else:
+                with files.machine_errors(target):
+                    os.replace(part, target)
+                return
+    if wrong:
+        raise wrong
+    left = "; the file in place differs from its record and was left as it is" if target.exists() else ""
+    raise NetworkError(
+        f"{source.name} could not be downloaded ({'; '.join(reasons)}){left}",
+        f"{source.url}; mirror setting: {_public(mirror or 'none')}",
+        "with a network, repeat the command (what arrived is kept); without, set `mirror:` in params.yaml or "
+        "SEQBENCH_MIRROR to a mirror: `seqbench fetch --all --to DIR` on a machine with network makes one",
+    )
+
+
+def _public(url: str) -> str:
+    """The URL as it may be printed: without a password."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _check_mirror(mirror: str | None) -> None:
+    if not mirror:
+        return
+    try:
+        parts = urlsplit(mirror)
+        usable = bool(httpx.URL(mirror).host) and not parts.query and not parts.fragment
+        if parts.scheme == "file":
+            usable = parts.netloc in ("", "localhost") and parts.path.startswith("/")
+    except (ValueError, httpx.InvalidURL):
+        usable = False
+    if not usable or parts.scheme not in ("http", "https", "file"):
+        raise InputError(
+            f"not a mirror's address: '{mirror}'",
+            "the mirror setting (`mirror:` in params.yaml, SEQBENCH_MIRROR or --mirror)",
+            "e.g. http://host:8000, https://host/folder or file:///folder",
+        )
+
+
+def _places(source: Source, mirror: str | None) -> Iterator[str]:
+    if mirror:
+        yield f"{mirror.rstrip('/')}/{quote(str(source.path))}"
+    yield source.url
+
+
+def _obtain(client: httpx.Client, url: str, part: Path, source: Source, report: Progress) -> None:
+    """Make `part` the whole file, on disk; wrong bytes are thrown away and asked for once more."""
+    for last in (False, True):
+        try:
+            _transfer(client, url, part, source, report)
+            difference = _difference(part, source)
+            if difference:
+                raise _Wrong(difference)
+        except _Wrong:
+            with files.machine_errors(part):
+                part.unlink()
+            if last:
+                raise
+        else:
+            with files.machine_errors(part), part.open("rb") as file:
+                os.fsync(file.fileno())
+            return
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _transfer(client: httpx.Client, url: str, part: Path, source: Source, report: Progress) -> None:
+    """Fill `part` from one place, patient with faults that pass."""
+    failed = 0
+    while (before := _size(part)) != source.bytes:
+        try:
+            if url.startswith("file:"):
+                _copy(url, part, source, report)
+            else:
+                _request(client, url, part, source, report)
+        except _Fault as fault:
+            failed = 1 if _size(part) > before else failed + 1
+            if not fault.passing or failed == ATTEMPTS:
+                raise
+            jitter = random.SystemRandom().uniform(0.5, 1.5)  # its own source: seeded ones stay as they are
+            sleep(fault.wait if fault.wait is not None else BACKOFF * 2 ** (failed - 1) * jitter)
+        else:
+            return
+
+
+def _copy(url: str, part: Path, source: Source, report: Progress) -> None:
+    try:
+        with Path(url2pathname(urlsplit(url).path)).open("rb") as file:
+            _write(iter(lambda: file.read(CHUNK), b""), part, "wb", source, report)
+    except OSError as error:
+        raise _Fault(os.strerror(error.errno or 0)) from None
+
+
+def _request(client: httpx.Client, url: str, part: Path, source: Source, report: Progress) -> None:
+    """One request, for what `part` lacks."""
+    have = _size(part)
+    if have > source.bytes:
+        have = 0
+    try:
+        with client.stream("GET", url, headers={"Range": f"bytes={have}-"} if have else {}) as response:
+            if have and not _answers(response, have, source.bytes):
+                part.unlink()
+                raise _Fault(f"answered {response.status_code} to a request for the rest", passing=True, wait=0.0)
+            if response.status_code not in (200, 206):
+                raise _refusal(response)
+            mode = "ab" if response.status_code == 206 else "wb"
+            _write(response.iter_raw(CHUNK), part, mode, source, report)
+    except httpx.HTTPError as error:
+        raise _fault(error) from None
+
+
+def _answers(response: httpx.Response, have: int, total: int) -> bool:
+    """Whether a request for the bytes from `have` on was understood (200: the whole file, from the start)."""
+    if response.status_code == 206:
+        start = f"bytes {have}-{total - 1}/"
+        return response.headers.get("Content-Range") in (f"{start}{total}", f"{start}*")
+    return response.status_code != 416
+
+
+def _refusal(response: httpx.Response) -> _Fault:
+    asked = response.headers.get("Retry-After", "")  # in seconds; a date is left to our own back-off
+    return _Fault(
+        f"answered {response.status_code} {response.reason_phrase}".rstrip(),
+        passing=response.status_code in PASSING,
+        wait=min(float(asked), LONGEST_WAIT) if asked.isdecimal() else None,
+    )
+
+
+def _fault(error: httpx.HTTPError) -> _Fault:
+    """Resets and silence pass; an unknown name, a refusal, no route or a bad certificate do not."""
+    root: BaseException = error
+    while deeper := root.__cause__ or root.__context__:
+        root = deeper
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, httpx.ConnectError):
+        return _Fault(reason, passing=isinstance(root, OSError) and root.errno == errno.ECONNRESET)
+    passing = isinstance(error, httpx.TimeoutException | httpx.NetworkError | httpx.RemoteProtocolError)
+    return _Fault(reason, passing)
+
+
+def _write(chunks: Iterable[bytes], part: Path, mode: str, source: Source, report: Progress) -> None:
+    with files.machine_errors(part), part.open(mode) as file:
+        done = file.tell()
+        for chunk in chunks:
+            done += len(chunk)
+            if done > source.bytes:
+                raise _Wrong(f"more than the expected {source.bytes} bytes (sha256 {source.sha256})")
+            file.write(chunk)
+            report(source.name, done, source.bytes)

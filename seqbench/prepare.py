@@ -1,0 +1,77 @@
+"""Raw files -> prepared arrays and controls of a task, checked on the way in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seqbench import fetch, prepared, tasks
+from seqbench.errors import DataError
+from seqbench.prepared import Prepared
+from seqbench.records import Controls, Manifest
+
+
+def prepare(task: str, settings: Mapping[str, Any], root: Path) -> Manifest:
+    """Make `root/prepared/<task id>` from `root/raw`; done already and intact: only checked.
+
+    Raises DataError where a raw file is missing or differs from data/sources.toml.
+    """
+    kind = tasks.find(task)
+    known = fetch.sources() if kind.SOURCES else {}
+    sources = {name: known[name] for name in kind.SOURCES}
+    hashes = {name: source.sha256 for name, source in sources.items()}
+    folder = root / "prepared" / tasks.task_id(task, settings)
+    manifest = _intact(folder)
+    if manifest and (manifest.task, manifest.settings, manifest.version, manifest.sources) == (
+        task,
+        dict(settings),
+        kind.VERSION,
+        hashes,
+    ):
+        return manifest
+    for source in sources.values():
+        fetch.verify(source, root / "raw")
+    raw = {name: fetch.raw_file(source, root / "raw") for name, source in sources.items()}
+    job = tasks.build(task, settings)
+    arrays, defects = job.arrays(raw)
+    return prepared.write(
+        folder,
+        task=task,
+        settings=settings,
+        version=kind.VERSION,
+        spec=job.spec(arrays),
+        arrays=arrays,
+        defects=defects,
+        sources=hashes,
+    )
+
+
+def _intact(folder: Path) -> Manifest | None:
+    try:
+        return Prepared(folder).manifest
+    except DataError:
+        return None
+
+
+def controls(task_id: str, root: Path) -> Controls:
+    """Score the task's controls on the prepared data and write `root/runs/<task id>/controls.json`."""
+    data = Prepared(root / "prepared" / task_id)
+    found = tasks.build(data.manifest.task, data.manifest.settings).controls(data)
+    for control in found:
+        score = control.metrics.get(data.spec.metric)
+        if score is None or not np.isfinite(score):
+            raise DataError(
+                f"control '{control.name}' has no finite {data.spec.metric}", f"task {task_id}", "mend its `controls`"
+            )
+    record = Controls(
+        task=task_id,
+        data_digest=data.manifest.digest,
+        metric=data.spec.metric,
+        direction=data.spec.direction,
+        controls=found,
+    )
+    record.write(root / "runs" / task_id / "controls.json")
+    return record

@@ -1,0 +1,172 @@
+"""Charts: Vega-Lite specifications drawn to SVG while the page is built.
+
+Colours are CSS variables and `currentColor`, so that light, dark and print are the page's
+business. Every chart also comes as a table. An architecture keeps its colour, dash and shape
+by its place in the plan.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import vl_convert
+from markupsafe import Markup
+
+SVG = "http://www.w3.org/2000/svg"
+COLOURS = 8
+"""--arch-0 ... --arch-7 in style.css; the first four are Paul Tol's high-contrast set."""
+DASHES = ([1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [5, 2], [3, 5], [12, 3], [1, 4])
+SHAPES = (
+    "M1,0A1,1,0,1,1,-1,0A1,1,0,1,1,1,0Z",
+    "M-.9,-.9H.9V.9H-.9Z",
+    "M0,-1.1L1.1,.9H-1.1Z",
+    "M0,-1.3L1.1,0L0,1.3L-1.1,0Z",
+    "M-.4,-1.1H.4V-.4H1.1V.4H.4V1.1H-.4V.4H-1.1V-.4H-.4Z",
+    "M0,1.1L1.1,-.9H-1.1Z",
+    "M1.1,0L-.9,1.1V-1.1Z",
+    "M-1.1,0L.9,1.1V-1.1Z",
+)
+"""Vega symbols within a square of side 2."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """How an architecture is drawn."""
+
+    name: str
+    colour: str
+    dash: list[int]
+    shape: str
+
+    @property
+    def swatch(self) -> Markup:
+        """A line and a symbol, as in the charts."""
+        dash = ",".join(map(str, self.dash))
+        return Markup(
+            f'<svg class="swatch" viewBox="-14 -6 28 12" aria-hidden="true">'
+            f'<path d="M-14,0H14" stroke="{self.colour}" stroke-dasharray="{dash}" stroke-width="2"/>'
+            f'<path d="{self.shape}" transform="scale(4)" fill="{self.colour}"/></svg>'
+        )
+
+
+def styles(architectures: Sequence[str]) -> dict[str, Style]:
+    """A style for each architecture, by its place; after eight the colours repeat with other dashes."""
+    return {
+        name: Style(
+            name,
+            f"var(--arch-{place % COLOURS})",
+            DASHES[(place + place // COLOURS) % len(DASHES)],
+            SHAPES[(place + place // COLOURS) % len(SHAPES)],
+        )
+        for place, name in enumerate(architectures)
+    }
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One mark: its place, its spread and what it says when pointed at."""
+
+    arch: str
+    x: float
+    y: float
+    low: float
+    high: float
+    tip: str
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Title, scale and labels of an axis."""
+
+    title: str
+    log: bool = False
+    ticks: tuple[float, ...] = ()
+    format: str = "~g"
+
+    def encoding(self, field: str) -> dict[str, Any]:
+        """The Vega-Lite channel."""
+        axis: dict[str, Any] = {"title": self.title, "format": self.format}
+        axis |= {"values": list(self.ticks)} if self.ticks else {"tickCount": 5}
+        scale: dict[str, Any] = {"type": "log"} if self.log else {"type": "linear", "zero": False}
+        return {"field": field, "type": "quantitative", "axis": axis, "scale": scale}
+
+
+def draw(
+    dots: Sequence[Dot],
+    looks: dict[str, Style],
+    x: Axis,
+    y: Axis,
+    *,
+    label: str,
+    spread: str = "bars",
+    points: bool = True,
+    line_at: float | None = None,
+) -> Markup:
+    """One line per architecture; spread as "bars" or a "band"; `line_at` a level to compare with."""
+    names = [name for name in looks if any(dot.arch == name for dot in dots)]
+    domain = {"scale": {"domain": names}, "legend": None, "field": "arch", "type": "nominal"}
+
+    def by(values: list[Any]) -> dict[str, Any]:
+        return domain | {"scale": {"domain": names, "range": values}}
+
+    colour = by([looks[name].colour for name in names])
+    mark: dict[str, Any] = (
+        {"type": "area", "opacity": 0.16} if spread == "band" else {"type": "rule", "strokeWidth": 1.5}
+    )
+    layers: list[dict[str, Any]] = [
+        {"mark": mark, "encoding": {"y": y.encoding("low"), "y2": {"field": "high"}}},
+        {
+            "mark": {"type": "line", "strokeWidth": 2},
+            "encoding": {"y": y.encoding("y"), "strokeDash": by([looks[name].dash for name in names])},
+        },
+    ]
+    if points:
+        shape = by([looks[name].shape for name in names])
+        layers.append(
+            {
+                "mark": {"type": "point", "filled": True, "opacity": 1, "size": 70},
+                "encoding": {"y": y.encoding("y"), "shape": shape, "description": {"field": "tip"}},
+            }
+        )
+    for layer in layers:
+        layer["encoding"] |= {"x": x.encoding("x"), "color": colour}
+    if line_at is not None:
+        rule = {"type": "rule", "stroke": "currentColor", "strokeDash": [2, 3], "opacity": 0.7}
+        layers.append({"mark": rule, "data": {"values": [{"level": line_at}]}, "encoding": {"y": y.encoding("level")}})
+    quiet = {"gridColor": "currentColor", "gridOpacity": 0.12, "domain": False, "tickColor": "currentColor"}
+    text = {"labelColor": "currentColor", "titleColor": "currentColor", "titleFontWeight": 500}
+    spec = {
+        "width": 380,
+        "height": 220,
+        "background": None,
+        "data": {"values": [vars(dot) for dot in dots]},
+        "layer": layers,
+        "config": {
+            "axis": quiet | text | {"labelFontSize": 12, "titleFontSize": 12, "tickOpacity": 0.4, "labelOverlap": True},
+            "view": {"stroke": None},
+        },
+    }
+    return _clean(vl_convert.vegalite_to_svg(spec), label)
+
+
+def _clean(text: str, label: str) -> Markup:
+    """The same picture for a page: one image with one name, tips as <title>, nothing inline but shapes."""
+    ET.register_namespace("", SVG)
+    root = ET.fromstring(text)
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.get("opacity") == "0" or child.get("d") in ("", "M0,0h0v0h0Z"):
+                parent.remove(child)
+    for element in root.iter():
+        if element.get("aria-roledescription") == "point":
+            ET.SubElement(element, f"{{{SVG}}}title").text = element.get("aria-label")
+        for name in list(element.attrib):
+            if name.startswith("aria-") or name in ("role", "class", "style", "pointer-events", "font-family"):
+                del element.attrib[name]
+    for name in ("width", "height", "version"):
+        root.attrib.pop(name, None)
+    root.attrib |= {"role": "img", "aria-label": label, "class": "chart"}
+    return Markup(ET.tostring(root, encoding="unicode"))

@@ -1,0 +1,170 @@
+"""Which charts the page has, and the tables that go with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from markupsafe import Markup
+
+from seqbench.analyse.findings import number, points, span
+from seqbench.analyse.summary import Cell, Summary, TaskSummary
+from seqbench.records import Measured, Measurement
+from seqbench.report.charts import Axis, Dot, Style, draw
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart with its title, caption and data."""
+
+    title: str
+    caption: str
+    svg: Markup
+    head: list[str]
+    rows: list[list[str]]
+
+
+def by_level(summary: Summary, looks: dict[str, Style]) -> list[Figure]:
+    """Score against the knob, for each task that has several task ids."""
+    found = []
+    for name in dict.fromkeys(task.name for task in summary.tasks):
+        family = [task for task in summary.tasks if task.name == name and task.level is not None]
+        if len(family) > 1:
+            found.append(_by_level(summary, sorted(family, key=lambda task: task.level or 0.0), looks))
+    return found
+
+
+def _by_level(summary: Summary, family: Sequence[TaskSummary], looks: dict[str, Style]) -> Figure:
+    first = family[0]
+    dots, rows = [], []
+    for task in family:
+        level = task.level or 0.0
+        row = [f"{level:g}"]
+        for arch in looks:
+            cell = summary.cell(task.id, arch)
+            row.append(_score(cell))
+            if cell.mean is not None:
+                low, high = cell.interval or (cell.mean, cell.mean)
+                tip = f"{arch}, {first.knob} {level:g}: {_score(cell)}"
+                dots.append(Dot(arch, level, cell.mean, low, high, tip))
+        rows.append([*row, number(task.trivial.metrics[first.spec.metric])])
+    metric = first.spec.metric
+    svg = draw(
+        dots,
+        looks,
+        Axis(first.knob, ticks=tuple(task.level or 0.0 for task in family)),
+        Axis(f"{metric} on test"),
+        label=f"{metric} of {first.name} against {first.knob}, one line per architecture",
+    )
+    better = "Higher" if first.spec.direction == "max" else "Lower"
+    caption = f"Mean over seeds with 95 % bootstrap interval. {better} is better."
+    head = [first.knob, *looks, f"control {first.trivial.name}"]
+    return Figure(first.title or first.name, caption, svg, head, rows)
+
+
+def _score(cell: Cell) -> str:
+    return "no seed finished" if cell.mean is None else number(cell.mean) + span(cell.interval)
+
+
+def curves(summary: Summary, looks: dict[str, Style]) -> list[Figure]:
+    """Validation score against step, for each task id."""
+    return [_curve(summary, task, looks) for task in summary.tasks]
+
+
+def _curve(summary: Summary, task: TaskSummary, looks: dict[str, Style]) -> Figure:
+    dots: list[Dot] = []
+    for arch in looks:
+        at: dict[int, list[float]] = {}
+        for run in summary.cell(task.id, arch).runs:
+            for point in run.curve:
+                if point.valid is not None:
+                    at.setdefault(point.step, []).append(point.valid)
+        dots += [Dot(arch, step, fmean(seen), min(seen), max(seen), "") for step, seen in sorted(at.items())]
+    cells = {(dot.x, dot.arch): number(dot.y) for dot in dots}
+    steps = sorted({dot.x for dot in dots})
+    svg = draw(
+        dots,
+        looks,
+        Axis("optimiser steps", format="~s"),
+        Axis(f"{task.spec.metric} on validation"),
+        label=f"validation {task.spec.metric} on {task.id} against steps, one line per architecture",
+        spread="band",
+        points=False,
+    )
+    caption = "Mean over the seeds still training; the band spans the seeds."
+    rows = [[f"{step:g}", *(cells.get((step, arch), "–") for arch in looks)] for step in steps]
+    return Figure(task.id, caption, svg, ["step", *looks], rows)
+
+
+COSTS = (
+    ("train", "Training throughput", "Higher is better.", "~s"),
+    ("infer", "Inference throughput", "Higher is better.", "~s"),
+    ("train_memory", "Peak memory of a training step", "Lower is better.", "~s"),
+    ("stream", "Streaming latency, one step at batch 1", "Lower is better.", "~g"),
+)
+
+
+def costs(summary: Summary, looks: dict[str, Style]) -> list[Figure]:
+    """Throughput, memory and latency against length."""
+    return [
+        _measured(summary.measured, looks, quantity, title, f"Median with quartiles, log scales. {which}", form)
+        for quantity, title, which, form in COSTS
+        if any(points(one, quantity) for one in summary.measured)
+    ]
+
+
+def gradient(summary: Summary, looks: dict[str, Style]) -> list[Figure]:
+    """Gradient norm against lag, where it was measured."""
+    if not any(points(one, "gradient") for one in summary.measured):
+        return []
+    caption = (
+        "Norm of the gradient of the last step's loss with respect to the input that many steps before, at "
+        "initialisation: median with quartiles over seeds, log scale. Zeros are in the table only."
+    )
+    return [_measured(summary.measured, looks, "gradient", "Gradient norm by lag", caption, "~e")]
+
+
+def _measured(
+    measured: Sequence[Measured], looks: dict[str, Style], quantity: str, title: str, caption: str, form: str
+) -> Figure:
+    lag = quantity == "gradient"
+    series = {one.arch: {m.length: m for m in points(one, quantity)} for one in measured}
+    dots = [dot for arch, of in series.items() for dot in _dots(arch, of.values())]
+    places = sorted({m.length for one in measured for m in one.measurements if m.quantity == quantity})
+    unit = next(m.unit for of in series.values() for m in of.values())
+    name = "lag" if lag else "length"
+    ticks = () if lag else tuple(map(float, places))
+    svg = draw(
+        dots,
+        looks,
+        Axis(f"{name} (steps)", log=not lag, ticks=ticks, format="~s" if max(places) > 9999 else "d"),
+        Axis(unit, log=True, format=form),
+        label=f"{title} against {name}, one line per architecture",
+        points=not lag,
+        spread="band" if lag else "bars",
+    )
+    rows = [[str(place), *(_value(one, quantity, place) for one in measured)] for place in places]
+    return Figure(title, caption, svg, [name, *(f"{one.arch} ({unit})" for one in measured)], rows)
+
+
+def _dots(arch: str, of: Iterable[Measurement]) -> Iterator[Dot]:
+    for m in of:
+        if m.value is not None and m.value.median > 0:
+            low = m.value.q25 if m.value.q25 > 0 else m.value.median
+            tip = f"{arch}, {m.length}: {number(m.value.median)} {m.unit}{span((m.value.q25, m.value.q75))}"
+            yield Dot(arch, m.length, m.value.median, low, m.value.q75, tip)
+
+
+def _value(one: Measured, quantity: str, place: int) -> str:
+    """Every measurement at that length, also the failed ones, with its flags."""
+    drawn = points(one, quantity)
+    found = [
+        m for m in one.measurements if m.quantity == quantity and m.length == place and (m in drawn or m.value is None)
+    ]
+    return "; ".join(map(_words, found)) or "–"
+
+
+def _words(m: Measurement) -> str:
+    value = m.status if m.value is None else number(m.value.median) + span((m.value.q25, m.value.q75))
+    return " ".join([value, *(f"({flag})" for flag in m.flags)])

@@ -1,0 +1,58 @@
+"""What several tasks use: seeded generators, class controls, the complaint about a line."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+
+from seqbench.errors import DataError, InputError
+from seqbench.prepared import Array
+from seqbench.records import Control, Spec, derive
+from seqbench.tasks import Base
+
+NEVER = -1e3
+"""The logit of a class that the training split lacks: finite, so that every score is."""
+
+
+def generator(seed: int, *axes: str | int) -> np.random.Generator:
+    """A generator of its own for each named axis (rule 2 of the evidence)."""
+    return np.random.Generator(np.random.Philox(derive(seed, *axes)))
+
+
+def bad_line(what: str, path: Path, line: int) -> DataError:
+    """The error for a line (from 1) of a text file that is not what its format says."""
+    return DataError(what, f"{path}, line {line}", f"delete {path.name} and fetch it again: seqbench fetch")
+
+
+def majority(task: Base, train_y: Array, test_y: Array, spec: Spec) -> Control:
+    """Always the most frequent class of the training split; its frequencies as probabilities."""
+    counts = np.bincount(train_y, minlength=spec.output_size)
+    logits = np.log(np.maximum(counts, 1) / len(train_y))
+    outputs = np.broadcast_to(np.where(counts > 0, logits, NEVER), (len(test_y), spec.output_size))
+    return Control(name="majority class", kind="trivial", metrics=task.score(outputs, test_y, spec))
+
+
+def logistic(
+    name: str, task: Base, train: tuple[Any, Array], test: tuple[Any, Array], spec: Spec, penalty: float
+) -> Control:
+    """Multinomial logistic regression, L2 weight `penalty` (1/C), on features without order.
+
+    train, test: features (items, columns), dense or sparse, and labels (items,).
+    """
+    if len(np.unique(train[1])) < 2:
+        raise InputError("the training split holds one class only", f"control '{name}'", "take more training items")
+    model = LogisticRegression(C=1 / penalty, max_iter=200)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # 200 steps are the definition of this control
+        model.fit(*train)
+    scores = model.decision_function(test[0])
+    if scores.ndim == 1:  # two classes: the logit of the second against the first
+        scores = np.stack([np.zeros_like(scores), scores], axis=1)
+    outputs = np.full((len(test[1]), spec.output_size), NEVER)
+    outputs[:, model.classes_] = scores
+    return Control(name=name, kind="strong", metrics=task.score(outputs, test[1], spec))

@@ -1,0 +1,326 @@
+"""Training: one loop for every architecture and task, and what surrounds it.
+
+`fit` is the loop. `train` runs one seed of a cell from data to `Result`, `train_cell` all seeds.
+Everything random is a function of (seed, axis, step), so there is no loader state and no
+generator state to keep: resuming is exact because nothing was lost.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from seqbench import archs, checkpoint, files, model, tasks
+from seqbench.batches import OnDevice, Order, Splits
+from seqbench.device import Witness, out_of_memory
+from seqbench.errors import DataError
+from seqbench.prepared import Prepared
+from seqbench.records import (
+    Parameters,
+    Point,
+    Provenance,
+    Result,
+    RunProvenances,
+    Runs,
+    Setting,
+    Status,
+    Versions,
+    derive,
+    run_key,
+)
+from seqbench.schedule import best_point, learning_rate, stops_early
+
+EVALUATION_BATCH = 256
+CHECKPOINT_SECONDS = 20.0
+PROGRESS_SECONDS = 10.0
+
+Say = Callable[[str], None]
+
+
+# ---------------------------------------------------------------- the loop
+
+
+@dataclasses.dataclass
+class Fit:
+    """What the loop leaves: why it ended, the curve, the best weights, seconds of all attempts."""
+
+    status: Status = "ok"
+    reason: str = ""
+    steps: int = 0
+    curve: list[Point] = dataclasses.field(default_factory=list)
+    best: checkpoint.Tensors | None = None
+    seconds_before: float = 0.0
+
+
+class Job:
+    """One training: the setting, data, model and optimiser, and where its resume states go."""
+
+    def __init__(self, setting: Setting, splits: Splits, rate: float, seed: int, folder: Path, say: Say) -> None:
+        self.setting, self.settings, self.splits = setting, setting.train, splits
+        self.spec, self.rate, self.folder, self.say = splits.data.spec, rate, folder, say
+        self.device = device = splits.device
+        self.task = tasks.build(setting.task, setting.task_settings)
+        self.seeds = {axis: derive(seed, axis) for axis in ("init", "order", "dropout")}
+        self.width = model.solve_width(self.spec, setting.arch, setting.core, setting.parameters)
+        self.model = model.build(self.spec, setting.arch, setting.core, self.width, self.seeds["init"]).to(device)
+        kind = torch.optim.AdamW if self.settings.optimizer == "adamw" else torch.optim.Adam
+        self.optimizer = kind(self.model.parameters(), lr=rate, weight_decay=self.settings.weight_decay, fused=True)
+        self.order = Order(len(splits.train), self.settings.batch, self.seeds["order"])
+
+    def resume(self) -> Fit:
+        """The newest resume state, put back into the model and optimiser; a fresh start without one."""
+        found = checkpoint.newest(self.folder)
+        if found is None:
+            return Fit()
+        tensors, state = found
+        parts: dict[str, checkpoint.Tensors] = {"model": {}, "best": {}}
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            part, rest = name.split(".", 1)
+            if part == "optimizer":
+                index, key = rest.split(".", 1)
+                moments.setdefault(int(index), {})[key] = value
+            else:
+                parts[part][rest] = value
+        self.model.load_state_dict(parts["model"])
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        curve = [Point.from_data(point) for point in state["curve"]]
+        self.say(f"resumed at step {state['steps']}")
+        return Fit(steps=state["steps"], curve=curve, best=parts["best"] or None, seconds_before=state["seconds"])
+
+    def save(self, fit: Fit, seconds: float) -> None:
+        """Keep a resume state."""
+        tensors = {f"model.{name}": value for name, value in checkpoint.weights(self.model).items()}
+        tensors |= {f"best.{name}": value for name, value in (fit.best or {}).items()}
+        for index, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{key}": value.cpu() for key, value in moments.items()}
+        state = {"steps": fit.steps, "curve": [point.plain() for point in fit.curve], "seconds": seconds}
+        checkpoint.save(self.folder, fit.steps, tensors, state)
+
+    def evaluate(self, data: OnDevice) -> dict[str, float]:
+        """Metrics over every item of a split."""
+        self.model.eval()
+        outputs = []
+        with torch.no_grad():
+            for index in torch.arange(len(data)).split(EVALUATION_BATCH):
+                x, _, lengths = data.rows(index)
+                outputs.append(self.model(x, lengths))
+        self.model.train()
+        return self.task.score(torch.cat(outputs).cpu().numpy(), data.y.cpu().numpy(), self.spec)
+
+    def progress(self, step: int, total: int) -> None:
+        """A heartbeat for `seqbench status`."""
+        record = {"step": step, "steps": total, "updated": time.time()}
+        files.write_json(self.folder / "progress.json", record)
+
+
+def fit(job: Job, steps: int) -> Fit:
+    """Train for at most `steps` steps; stop early, remember the best weights, resume where killed.
+
+    Nothing waits for the device between two evaluations but the heartbeat's clock.
+    """
+    settings, spec, net = job.settings, job.spec, job.model
+    state = job.resume()
+    clipped = list(net.parameters()) if settings.clip else []
+    began = beat = saved = time.monotonic()
+    total = torch.zeros((), device=job.device)
+    net.train()
+    while state.steps < steps:
+        if settings.patience and stops_early(state.curve, settings.patience, spec.direction):
+            break
+        step = state.steps
+        rate = learning_rate(job.rate, step, state.curve, settings, spec.direction)
+        for group in job.optimizer.param_groups:
+            group["lr"] = rate
+        torch.manual_seed(derive(job.seeds["dropout"], step))  # dropout, or noise of a core's own
+        x, y, lengths = job.splits.train.rows(job.order(step))
+        loss = model.loss(net(x, lengths), y, spec)
+        job.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if clipped:
+            nn.utils.clip_grad_norm_(clipped, settings.clip)
+        job.optimizer.step()
+        total += loss.detach()
+        state.steps += 1
+        now = time.monotonic()
+        if now - beat > PROGRESS_SECONDS:
+            beat = now
+            job.progress(state.steps, steps)
+            job.say(f"step {state.steps}/{steps}")
+        if state.steps % settings.eval_every and state.steps < steps:
+            continue
+        since = state.steps % settings.eval_every or settings.eval_every
+        mean = float(total) / since
+        total.zero_()
+        valid = job.evaluate(job.splits.valid)[spec.metric]
+        finite = math.isfinite(mean) and math.isfinite(valid)
+        point = Point(
+            step=state.steps,
+            loss=mean if math.isfinite(mean) else None,
+            valid=valid if math.isfinite(valid) else None,
+            learning_rate=rate,
+        )
+        state.curve.append(point)
+        if not finite:
+            state.status, state.reason = "diverged", f"loss or validation score not finite at step {state.steps}"
+            return state
+        if best_point(state.curve, spec.direction) is point:
+            state.best = checkpoint.weights(net)
+        seconds = state.seconds_before + time.monotonic() - began
+        if settings.time_limit and seconds > settings.time_limit and state.steps < steps:
+            state.status, state.reason = "time_limit", f"{settings.time_limit:g} s were over at step {state.steps}"
+            return state
+        if time.monotonic() - saved > CHECKPOINT_SECONDS:
+            saved = time.monotonic()
+            job.save(state, seconds)
+    return state
+
+
+# ---------------------------------------------------------------- around the loop
+
+
+def guarded(work: Callable[[], Fit]) -> Fit:
+    """The work's outcome; memory that runs out is an outcome, not a crash."""
+    try:
+        return work()
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        reason = str(error).splitlines()[0]
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    # The message holds sizes and addresses of this moment: keep its kind, which repeats.
+    return Fit(status="out_of_memory", reason=reason.split(":")[0].split(". ")[0])
+
+
+def versions(setting: Setting) -> Versions:
+    """The version integers of a cell's parts."""
+    return Versions(task=tasks.find(setting.task).VERSION, core=archs.version(setting.arch))
+
+
+def run_folder(root: Path, task_id: str, arch: str, seed: int, key: str) -> Path:
+    """Where a run keeps its result, weights and resume states."""
+    return root / "runs" / task_id / arch / f"seed-{seed}" / key[:16]
+
+
+def finished(folder: Path, key: str) -> Result | None:
+    """The run's result if it ended; a damaged one counts as none and is made again."""
+    try:
+        result = Result.read(folder / "result.json", "")
+        Provenance.read(folder / "provenance.json", "")
+    except DataError:
+        return None
+    if (
+        result.key != key
+        or run_key(result.setting, result.learning_rate, result.seed, result.versions, result.data_digest) != key
+    ):
+        return None
+    if result.weights_sha256:
+        try:
+            checkpoint.read_weights(folder / "model.safetensors", result.weights_sha256, "")
+        except DataError:
+            return None
+    return result
+
+
+def train(setting: Setting, splits: Splits, rate: float, seed: int, root: Path, say: Say) -> Result:
+    """One run: trained, its best weights restored, the test split read once. Returns at once if it ended before."""
+    data, spec = splits.data, splits.data.spec
+    task_id = tasks.task_id(setting.task, setting.task_settings)
+    key = run_key(setting, rate, seed, versions(setting), data.manifest.digest)
+    folder = run_folder(root, task_id, setting.arch, seed, key)
+    with files.lock(folder / "lock", waiting=lambda: say("waiting: another process trains this run")):
+        known = finished(folder, key)
+        if known:
+            say(f"already finished: {spec.metric} {known.score}")
+            return known
+        witness = Witness(splits.device, model.kernel(splits.device))
+        made: list[Job] = []
+        reads = data.test_reads
+
+        def work() -> Fit:
+            made.append(Job(setting, splits, rate, seed, folder, say))
+            return fit(made[0], setting.train.steps)
+
+        outcome = guarded(work)
+        result = _conclude(outcome, made, key, setting, splits, rate, seed, folder)
+        result = result.model_copy(update={"test_reads": data.test_reads - reads})
+        result.write(folder / "result.json")
+        witness.provenance(outcome.seconds_before).write(folder / "provenance.json")
+        checkpoint.clear(folder)
+        (folder / "progress.json").unlink(missing_ok=True)
+    say(f"{result.status}: {spec.metric} {result.score} after {result.steps} steps")
+    return result
+
+
+def _conclude(
+    outcome: Fit, made: list[Job], key: str, setting: Setting, splits: Splits, rate: float, seed: int, folder: Path
+) -> Result:
+    """Final evaluation and record. A run that failed reads no test split."""
+    data, spec, job = splits.data, splits.data.spec, made[0] if made else None
+    best = best_point(outcome.curve, spec.direction)
+    valid, test, sha256 = {}, {}, ""
+    if outcome.best is not None and job is not None:
+        sha256 = checkpoint.write_weights(folder / "model.safetensors", outcome.best)
+    if outcome.status == "ok" and outcome.best is not None and job is not None:
+        job.model.load_state_dict(outcome.best)
+        valid = job.evaluate(job.splits.valid)
+        test = job.evaluate(splits.read_test())
+    return Result(
+        key=key,
+        task=tasks.task_id(setting.task, setting.task_settings),
+        arch=setting.arch,
+        seed=seed,
+        seeds={axis: derive(seed, axis) for axis in ("init", "order", "dropout")},
+        setting=setting,
+        learning_rate=rate,
+        versions=versions(setting),
+        data_digest=data.manifest.digest,
+        data_sizes=data.manifest.sizes,
+        status=outcome.status,
+        reason=outcome.reason,
+        steps=outcome.steps,
+        best_step=best.step if best else 0,
+        examples=outcome.steps * min(setting.train.batch, data.manifest.sizes["train"]),
+        metric=spec.metric,
+        direction=spec.direction,
+        valid=valid,
+        test=test,
+        test_reads=0,  # counted by the caller
+        width=job.width if job else 0,
+        parameters=model.count(job.model) if job else Parameters(embedding=0, frontend=0, core=0, head=0),
+        state_bytes=model.state_bytes(job.model, spec) if job else 0,
+        curve=tuple(outcome.curve),
+        weights_sha256=sha256,
+    )
+
+
+def train_cell(
+    setting: Setting, rate: float, seeds: tuple[int, ...], root: Path, device: torch.device, say: Say
+) -> Runs:
+    """All seeds of a cell in one process, one after the other, each as if it were alone.
+
+    Writes `results.json` and `provenance.json` of the cell under `root/runs/<task id>/<arch>`.
+    """
+    task_id = tasks.task_id(setting.task, setting.task_settings)
+    splits = Splits(Prepared(root / "prepared" / task_id), device)
+    results, notes = [], {}
+    for seed in seeds:
+        result = train(setting, splits, rate, seed, root, lambda text, seed=seed: say(f"seed {seed}: {text}"))  # type: ignore[misc]
+        folder = run_folder(root, task_id, setting.arch, seed, result.key)
+        results.append(result)
+        notes[str(seed)] = Provenance.read(folder / "provenance.json", "train the cell again")
+    cell = root / "runs" / task_id / setting.arch
+    runs = Runs(task=task_id, arch=setting.arch, results=tuple(results))
+    RunProvenances(task=task_id, arch=setting.arch, runs=notes).write(cell / "provenance.json")
+    runs.write(cell / "results.json")
+    return runs

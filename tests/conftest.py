@@ -1,0 +1,50 @@
+"""What several test files share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def in_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands are made for the repository's folder; settings of the person's shell stay out."""
+    monkeypatch.chdir(ROOT)
+    for name in ("SEQBENCH_MIRROR", "SEQBENCH_DEVICE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def mirror() -> str:
+    """Address of the data mirror; the test is skipped (and counted) where there is none."""
+    address = os.environ.get("SEQBENCH_TEST_MIRROR")
+    if not address:
+        pytest.skip("no data mirror: SEQBENCH_TEST_MIRROR is not set")
+    return address
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Torch as training uses it; put back afterwards."""
+    import torch
+
+    from seqbench import device
+
+    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    device.deterministic()
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(strict)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly what was not tested."""
+    missing = [r for r in terminalreporter.stats.get("skipped", []) if "no data mirror" in str(r.longrepr)]
+    if missing:
+        terminalreporter.section("NOT TESTED ON REAL DATA", sep="!")
+        terminalreporter.line(f"{len(missing)} tests need the data mirror: set SEQBENCH_TEST_MIRROR")

@@ -1,0 +1,62 @@
+"""Golden losses: a change that does not mean to touch the numbers must not touch them.
+
+Where one does, raise the VERSION of the task, the core or the loop, so that finished runs are made
+again, and write the new losses: `SEQBENCH_GOLDEN=write pytest tests/test_golden.py`.
+Compared to 4 digits, since other processors round differently; on one machine they repeat to the bit.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from seqbench import archs, batches, config, prepare, tasks, train
+from seqbench.files import read_json, write_json
+from seqbench.prepared import Prepared
+from seqbench.records import LOOP_VERSION
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+GOLDEN = Path(__file__).parent / "golden" / "losses.json"
+DATA = {
+    "adding": {"length": 12, "train": 200, "valid": 40, "test": 40},
+    "copy_memory": {"delay": 5, "train": 200, "valid": 40, "test": 40},
+    "digits": {},
+}
+
+
+def losses(task: str, arch: str, root: Path) -> dict[str, list[float | None]]:
+    """Training losses and validation scores of a short run."""
+    overrides = {
+        "parameters": 4000,
+        "train": {"steps": 40, "eval_every": 10, "batch": 16},
+        "core": {"layers": 2, "dropout": 0.1},
+        "tasks": {task: {"data": DATA[task]}},
+    }
+    plan = config.load({"preset": "quick", "device": "cpu", "tasks": [task], "overrides": overrides})
+    setting = plan.cell(plan.task_ids[0], arch)
+    prepare.prepare(task, setting.task_settings, root)
+    splits = batches.Splits(Prepared(root / "prepared" / plan.task_ids[0]), torch.device("cpu"))
+    found = train.fit(train.Job(setting, splits, 0.003, 1, root / "run", lambda _: None), 40)
+    return {"loss": [point.loss for point in found.curve], "valid": [point.valid for point in found.curve]}
+
+
+@pytest.mark.parametrize("task", DATA)
+@pytest.mark.parametrize("arch", ["rnn", "lstm", "gru", "transformer"])
+def test_losses_are_the_golden_ones(task: str, arch: str, tmp_path: Path) -> None:
+    name = f"{task} v{tasks.find(task).VERSION}, {arch} v{archs.version(arch)}, loop v{LOOP_VERSION}"
+    found = losses(task, arch, tmp_path)
+    golden = read_json(GOLDEN, "write it") if GOLDEN.exists() else {}
+    if os.environ.get("SEQBENCH_GOLDEN") == "write":
+        write_json(GOLDEN, golden | {name: found})
+        return
+    assert name in golden, "a VERSION was raised: write the new losses"
+    assert found["loss"] == pytest.approx(golden[name]["loss"], rel=1e-4)
+    assert found["valid"] == pytest.approx(golden[name]["valid"], rel=1e-3)
+
+
+def test_the_same_seed_gives_the_same_bits(tmp_path: Path) -> None:
+    assert losses("adding", "lstm", tmp_path / "a") == losses("adding", "lstm", tmp_path / "b")

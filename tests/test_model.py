@@ -1,0 +1,378 @@
+"""The model around a core: frontend, head, loss, width for a budget, and broken architectures."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from seqbench import archs, model
+from seqbench.errors import InputError
+from seqbench.records import Spec
+
+EVERY = archs.names()
+every = pytest.mark.parametrize("arch", EVERY)
+both_ways = pytest.mark.parametrize("causal", [True, False])
+
+VALUES = Spec(inputs="values", input_size=2, outputs="values", output_size=1, length=7, metric="mse", direction="min")
+STEPS = Spec(
+    inputs="tokens",
+    input_size=10,
+    embedding=8,
+    outputs="steps",
+    output_size=9,
+    window=3,
+    length=7,
+    metric="accuracy",
+    direction="max",
+)
+CLASSES = Spec(
+    inputs="values", input_size=8, outputs="classes", output_size=10, length=7, metric="accuracy", direction="max"
+)
+SPECS = {"values": VALUES, "steps": STEPS, "classes": CLASSES}
+every_spec = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+
+
+def change(spec: Spec, **changes: Any) -> Spec:
+    return spec.model_copy(update=changes)
+
+
+def inputs(spec: Spec, batch: int = 4, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    if spec.inputs == "tokens":
+        return torch.randint(spec.input_size, (batch, spec.length), generator=generator, dtype=torch.uint8)
+    return torch.randn(batch, spec.length, spec.input_size, generator=generator)
+
+
+def built(spec: Spec, arch: str = "gru", width: int = 8, seed: int = 1, **settings: Any) -> model.Model:
+    return model.build(spec, arch, archs.defaults(arch) | settings, width, seed)
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Adds a person's own architecture file, of a name that no other test uses."""
+    monkeypatch.setattr(archs, "FOLDER", tmp_path)
+    monkeypatch.setattr(archs, "__path__", [str(tmp_path)])
+
+    def add(name: str, text: str) -> str:
+        (tmp_path / f"{name}.py").write_text(text)
+        return name
+
+    return add
+
+
+# ---------------------------------------------------------------- frontend and head
+
+
+@every
+@every_spec
+@both_ways
+def test_shapes_of_outputs(arch: str, spec: Spec, causal: bool) -> None:
+    outputs = built(change(spec, causal=causal), arch)(inputs(spec))
+    assert outputs.shape == ((4, 3, 9) if spec is STEPS else (4, spec.output_size))
+    assert outputs.dtype == torch.float32
+
+
+def test_values_are_shifted_and_scaled() -> None:
+    plain, scaled = built(VALUES), built(change(VALUES, shift=3.0, scale=2.0))
+    x = inputs(VALUES)
+    torch.testing.assert_close(scaled(x * 2.0 + 3.0), plain(x))
+
+
+def test_one_feature_needs_no_last_axis_and_may_be_bytes() -> None:
+    spec = change(CLASSES, input_size=1, scale=255.0)
+    pixels = torch.randint(256, (4, 7), dtype=torch.uint8)
+    made = built(spec)
+    assert torch.equal(made(pixels), made(pixels.float()[..., None]))
+
+
+def test_steps_are_the_last_window() -> None:
+    made, x = built(STEPS), inputs(STEPS)
+    h = made.core(made.frontend(x))
+    assert torch.equal(made(x), made.head.linear(h[:, 4:]))
+    lengths = torch.tensor([7, 5, 4, 3])
+    for item, length in enumerate(lengths):
+        torch.testing.assert_close(made(x, lengths)[item], made.head.linear(h[item, length - 3 : length]))
+
+
+@every
+@both_ways
+@pytest.mark.parametrize("pooling", ["last", "mean"])
+def test_an_item_alone_equals_the_item_in_a_padded_batch(arch: str, causal: bool, pooling: str) -> None:
+    spec = change(CLASSES, causal=causal, pooling=pooling, variable_length=True)
+    made, x = built(spec, arch).double().eval(), inputs(spec).double()
+    lengths = torch.tensor([3, 7, 1, 5])
+    outputs = made(x, lengths)
+    for item, length in enumerate(lengths):
+        alone = made(x[item : item + 1, :length])
+        torch.testing.assert_close(outputs[item], alone[0], rtol=1e-10, atol=1e-10)
+    assert not torch.allclose(outputs[0], made(x)[0])
+
+
+@every
+@every_spec
+def test_streaming_equals_the_whole_sequence(arch: str, spec: Spec) -> None:
+    made, x, state = built(spec, arch).double().eval(), inputs(spec), None
+    for t in range(spec.length):
+        outputs, state = made.step(x[:, t], state)
+    whole = made(x)[:, -1] if spec is STEPS else made(x)
+    torch.testing.assert_close(outputs, whole, rtol=1e-10, atol=1e-10)
+
+
+def test_streaming_both_ways_is_refused() -> None:
+    with pytest.raises(InputError, match="both ways"):
+        built(change(VALUES, causal=False)).step(inputs(VALUES)[:, 0])
+
+
+@pytest.mark.parametrize("spec", [change(STEPS, embedding=0), change(STEPS, window=0)], ids=["embedding", "window"])
+def test_a_spec_without_embedding_or_window_is_refused(spec: Spec) -> None:
+    with pytest.raises(InputError, match="of the task"):
+        built(spec)
+
+
+# ---------------------------------------------------------------- building
+
+
+@every
+def test_build_depends_on_the_seed_alone(arch: str) -> None:
+    torch.manual_seed(5)
+    first = built(STEPS, arch).state_dict()
+    torch.manual_seed(6)
+    before = torch.random.get_rng_state()
+    again, other = built(STEPS, arch).state_dict(), built(STEPS, arch, seed=2).state_dict()
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert not torch.equal(first["head.linear.weight"], other["head.linear.weight"])
+    assert {value.dtype for value in first.values()} == {torch.float32}
+    assert {value.device.type for value in first.values()} == {"cpu"}
+
+
+@every
+@every_spec
+@both_ways
+def test_count_is_every_parameter(arch: str, spec: Spec, causal: bool) -> None:
+    made = built(change(spec, causal=causal), arch)
+    parts = model.count(made)
+    assert parts.embedding == (80 if spec is STEPS else 0)
+    assert parts.frontend == 8 * (spec.embedding or spec.input_size) + 8
+    assert parts.head == 9 * spec.output_size
+    assert parts.embedding + parts.matched == sum(p.numel() for p in made.parameters())
+
+
+def test_counts_of_cores_by_formula() -> None:
+    gates = {"rnn": 1, "gru": 3, "lstm": 4}
+    for arch, number in gates.items():
+        assert model.count(built(VALUES, arch)).core == number * (8 * 8 + 8 * 8 + 8 + 8)
+        assert model.count(built(change(VALUES, causal=False), arch)).core == 2 * number * (4 * 8 + 4 * 4 + 4 + 4)
+    norms, attention, feed_forward = 3 * 16, 4 * (8 * 8 + 8), 8 * 32 + 32 + 32 * 8 + 8
+    assert model.count(built(VALUES, "transformer")).core == norms + attention + feed_forward
+
+
+# ---------------------------------------------------------------- the width for a budget
+
+
+@every
+@both_ways
+@pytest.mark.parametrize("layers", [1, 2])
+def test_width_is_the_nearest_and_within_five_percent(arch: str, causal: bool, layers: int) -> None:
+    settings = archs.defaults(arch)
+    settings |= {"layers": layers} if "layers" in settings else {}
+    refused = []
+    for number, budget in enumerate((3_000, 6_000, 10_000, 20_000, 50_000, 100_000, 1_000_000)):
+        spec = change(list(SPECS.values())[number % 3], causal=causal)
+        try:
+            width = model.solve_width(spec, arch, settings, budget)
+        except InputError as error:
+            assert "5 %" in error.what
+            refused.append(budget)
+            continue
+        found = distance(spec, arch, settings, width, budget)
+        assert found <= 0.05
+        for other in (width - 2, width - 1, width + 1, width + 2):
+            if causal or other % 2 == 0:
+                assert found <= distance(spec, arch, settings, other, budget)
+    # Few parameters leave few widths: two neighbours of width w are about 2 / w apart, both ways 4 / w.
+    assert all(budget <= (3_000 if causal else 10_000) for budget in refused)
+
+
+def distance(spec: Spec, arch: str, settings: dict[str, Any], width: int, budget: int) -> float:
+    with torch.device("meta"):
+        parameters = model.count(model.Model(spec, arch, settings, width)).matched
+    return abs(parameters - budget) / budget
+
+
+def test_embedding_tables_are_outside_the_budget() -> None:
+    widths = {model.solve_width(change(STEPS, input_size=n), "gru", archs.defaults("gru"), 20_000) for n in (5, 50_000)}
+    assert len(widths) == 1
+
+
+def test_solving_leaves_the_generator_alone() -> None:
+    before = torch.random.get_rng_state()
+    model.solve_width(STEPS, "lstm", archs.defaults("lstm"), 20_000)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_an_impossible_budget_says_what_is_possible() -> None:
+    with pytest.raises(InputError) as caught:
+        model.solve_width(STEPS, "lstm", archs.defaults("lstm"), 2)
+    smallest = model.count(built(STEPS, "lstm", width=1)).matched
+    assert caught.value.where == "architecture lstm, parameters = 2"
+    assert f"set {smallest}" in caught.value.fix
+    assert model.solve_width(STEPS, "lstm", archs.defaults("lstm"), smallest) == 1
+
+
+# ---------------------------------------------------------------- loss, state, kernel
+
+
+def test_loss_of_classes_by_hand() -> None:
+    outputs = torch.tensor([[0.0, math.log(3.0)], [0.0, 0.0]])
+    spec = change(CLASSES, output_size=2)
+    expected = (math.log(4 / 3) + math.log(2)) / 2
+    assert model.loss(outputs, torch.tensor([1, 0], dtype=torch.uint8), spec).item() == pytest.approx(expected)
+
+
+def test_loss_of_steps_by_hand() -> None:
+    outputs = torch.tensor([[[0.0, math.log(3.0)], [0.0, 0.0]], [[math.log(7.0), 0.0], [0.0, 0.0]]])
+    spec = change(STEPS, output_size=2, window=2)
+    expected = (math.log(4 / 3) + math.log(2) + math.log(8) + math.log(2)) / 4
+    assert model.loss(outputs, torch.tensor([[1, 0], [1, 1]]), spec).item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("y", [[1.0, 5.0], [[1.0], [5.0]]])
+def test_loss_of_values_by_hand(y: Any) -> None:
+    outputs = torch.tensor([[2.0], [3.0]])
+    assert model.loss(outputs, torch.tensor(y, dtype=torch.float64), VALUES).item() == pytest.approx((1 + 4) / 2)
+
+
+@every
+def test_a_step_of_training_lowers_the_loss(arch: str) -> None:
+    made, x = built(CLASSES, arch), inputs(CLASSES)
+    y = torch.tensor([1, 2, 3, 4])
+    before = model.loss(made(x), y, CLASSES)
+    before.backward()
+    torch.optim.SGD(made.parameters(), lr=0.01).step()
+    assert model.loss(made(x), y, CLASSES) < before
+
+
+@pytest.mark.parametrize(
+    ("arch", "numbers"), [("rnn", 8), ("gru", 8), ("lstm", 16), ("transformer", 2 * 7 * 8)], ids=str
+)
+def test_bytes_of_the_state(arch: str, numbers: int) -> None:
+    made = built(VALUES, arch, layers=3, dropout=0.5)
+    before = torch.random.get_rng_state()
+    assert model.state_bytes(made, VALUES) == 3 * numbers * 4
+    assert made.training
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_no_stream_no_state() -> None:
+    spec = change(VALUES, causal=False)
+    assert model.state_bytes(built(spec), spec) == 0
+
+
+def test_the_kernels_named_are_those_that_run() -> None:
+    def ran(arch: str) -> str:
+        made, x = built(VALUES, arch), inputs(VALUES)
+        with profile(activities=[ProfilerActivity.CPU]) as profiled:
+            made(x).sum().backward()
+        return " ".join(event.key for event in profiled.key_averages())
+
+    words = model.kernel("cpu")
+    assert ("nn.LSTM: oneDNN" in words) == ("mkldnn_rnn_layer" in ran("lstm"))
+    assert "attention: scaled_dot_product_attention, ATen flash kernel" in words
+    assert "flash_attention_for_cpu_backward" in ran("transformer")
+    assert "nn.RNN, nn.GRU: ATen" in words
+    assert "aten::gru" in ran("gru")
+    assert "aten::rnn_tanh" in ran("rnn")
+    assert "cuDNN" in model.kernel("cuda")
+
+
+# ---------------------------------------------------------------- a person's own architecture
+
+CONVOLUTION = """
+import torch
+from torch import nn
+
+VERSION = 1
+SETTINGS = {"taps": 3}
+
+
+class Core(nn.Module):
+    def __init__(self, width, *, length, causal, taps):
+        super().__init__()
+        self.taps = taps
+        self.right = 0 if causal else taps - 1
+        self.linear = nn.Linear((taps + self.right) * width, width)
+
+    def forward(self, x, lengths=None):
+        if lengths is not None:
+            beyond = torch.arange(x.shape[1]) >= lengths[:, None]
+            x = x.masked_fill(beyond[..., None].to(x.device), 0.0)
+        padded = nn.functional.pad(x, (0, 0, self.taps - 1, self.right))
+        return torch.tanh(self.linear(padded.unfold(1, self.taps + self.right, 1).transpose(2, 3).flatten(2)))
+
+    def step(self, x_t, state):
+        if state is None:
+            state = x_t.new_zeros(len(x_t), self.taps - 1, x_t.shape[1])
+        window = torch.cat((state, x_t[:, None]), dim=1)
+        return torch.tanh(self.linear(window.flatten(1))), window[:, 1:]
+"""
+
+
+def test_an_own_architecture_in_under_40_lines(own: Any) -> None:
+    assert CONVOLUTION.count("\n") < 40
+    arch = own("own_convolution", CONVOLUTION)
+    assert archs.names() == [arch]
+    width = model.solve_width(VALUES, arch, {"taps": 3}, 20_000)
+    assert distance(VALUES, arch, {"taps": 3}, width, 20_000) < 0.05
+    test_streaming_equals_the_whole_sequence(arch, VALUES)
+    for causal in (True, False):
+        test_an_item_alone_equals_the_item_in_a_padded_batch(arch, causal, "mean")
+    assert model.state_bytes(built(VALUES, arch), VALUES) == 2 * 8 * 4
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "message"),
+    [
+        ("own_shape", "def forward(self, x, lengths=None): return x[:, -1]", r"Core.forward returned shape \(4, 8\)"),
+        ("own_tuple", "def forward(self, x, lengths=None): return x, None", "Core.forward returned a tuple"),
+        ("own_none", "def forward(self, x, lengths=None): pass", "Core.forward returned a NoneType"),
+        ("own_raising", "def __init__(self, width, **k): raise RuntimeError('no luck')", "RuntimeError: no luck"),
+        ("own_setting", "def __init__(self, width, *, length, causal, depth): pass", "missing 1 required .*'depth'"),
+        ("own_value", "def __init__(self, width, **k): raise ValueError('nothing fits')", "nothing fits"),
+    ],
+    ids=lambda text: text if text.startswith("own_") else "",
+)
+def test_a_broken_architecture_is_named(own: Any, name: str, body: str, message: str) -> None:
+    constructor = "" if "__init__" in body else "    def __init__(self, width, **k): super().__init__()\n"
+    own(name, f"import torch\nVERSION = 1\nSETTINGS = {{}}\nclass Core(torch.nn.Module):\n{constructor}    {body}\n")
+    with pytest.raises(InputError, match=message) as caught:
+        built(VALUES, name)(inputs(VALUES))
+    assert caught.value.where.endswith(f"{name}.py")
+    if "__init__" in body:
+        with pytest.raises(InputError, match=message):
+            model.solve_width(VALUES, name, {}, 1000)
+
+
+def test_a_missing_or_wrong_step_is_named(own: Any) -> None:
+    start = "import torch\nVERSION = 1\nSETTINGS = {}\nclass Core(torch.nn.Module):\n"
+    start += "    def __init__(self, width, **k): super().__init__()\n"
+    for name, body, message in (
+        ("own_stepless", "", "Core.step failed"),
+        ("own_step", "    def step(self, x_t, state): return x_t[0], state\n", r"Core.step returned shape \(8,\)"),
+    ):
+        own(name, start + body)
+        with pytest.raises(InputError, match=message):
+            built(VALUES, name).step(inputs(VALUES)[:, 0])
+
+
+def test_widths_may_come_in_multiples(own: Any) -> None:
+    check = "        if width % 5: raise ValueError('not a multiple of 5')\n        super().__init__()"
+    arch = own("own_multiples", CONVOLUTION.replace("        super().__init__()", check))
+    width = model.solve_width(VALUES, arch, {"taps": 3}, 50_000)
+    assert width % 5 == 0
+    assert distance(VALUES, arch, {"taps": 3}, width, 50_000) < 0.05

@@ -1,0 +1,83 @@
+# The plan of this run, the folder's lock, and what every rule shares.
+import contextlib
+import os
+import re
+import sys
+from pathlib import Path
+
+from seqbench import fetch, files, tasks
+from seqbench.config import cuda_devices, identity, resolve
+from seqbench.errors import SeqbenchError
+
+
+def stop(error):
+    """Three lines and the exit code, in place of Snakemake's traceback of this file."""
+    print(error, file=sys.stderr, flush=True)
+    sys.exit(error.exit_code)
+
+
+try:
+    PLAN = resolve(config)
+    SOURCES = fetch.sources()
+except SeqbenchError as error:
+    stop(error)
+
+CELLS = {identity(cell): cell for cell in PLAN.cells}  # one cell stands for its task
+RAW = {str(source.path): name for name, source in SOURCES.items()}
+GPU = int(PLAN.device == "cuda")
+MACHINE = 1000  # tokens of the machine: a job takes one, a measurement takes all
+
+# Jobs get device and mirror by environment, not as parameters: where a result was made stands in its
+# provenance, and looking at finished results on another machine must not make them again.
+os.environ["SEQBENCH_DEVICE"] = PLAN.device
+if PLAN.mirror:
+    os.environ.setdefault("SEQBENCH_MIRROR", PLAN.mirror)
+os.environ["PATH"] = os.pathsep.join(
+    [str(Path(sys.executable).parent), os.environ["PATH"]]
+)
+
+workflow.global_resources.setdefault("machine", MACHINE)
+if GPU:
+    workflow.global_resources.setdefault("gpu", cuda_devices())
+
+LOCK = contextlib.ExitStack()
+
+
+wildcard_constraints:
+    raw="|".join(map(re.escape, RAW)),
+    task=r"[a-z][a-z0-9_]*(-[A-Za-z0-9.]+)?",
+    arch=r"[a-z][a-z0-9_]*",
+
+
+def code(*names):
+    """Source files that a rule's numbers depend on. A job whose keys are unchanged ends in a second."""
+    return [f"seqbench/{name}.py" for name in names]
+
+
+def with_helpers(folder, name):
+    """A task's or architecture's file, and what those of its folder share."""
+    helpers = sorted(path.stem for path in Path("seqbench", folder).glob("_*.py"))
+    return code(f"{folder}/{name}", *(f"{folder}/{helper}" for helper in helpers))
+
+
+def setting(wildcards):
+    """The cell's resolved setting, as one JSON text."""
+    return files.canonical(PLAN.cell(wildcards.task, wildcards.arch).plain())
+
+
+def configuration():
+    """What a person configured, as one JSON text, without what belongs to this machine."""
+    return files.canonical(
+        {key: value for key, value in config.items() if key != "mirror"}
+    )
+
+
+onstart:
+    try:
+        LOCK.enter_context(files.lock(Path("data/.lock")))
+    except SeqbenchError as error:
+        stop(error)
+    print(
+        f"preset {PLAN.preset} ({PLAN.preset_reason}); device {PLAN.device} ({PLAN.device_reason})",
+        file=sys.stderr,
+    )

@@ -1,0 +1,52 @@
+# Download and prepare.
+
+
+rule fetch:
+    output:
+        "data/raw/{raw}",
+    log:
+        "logs/fetch/{raw}.log",
+    threads: 1
+    resources:
+        machine=1,
+        mem_mb=500,
+        runtime=60,
+    params:
+        name=lambda wildcards: RAW[wildcards.raw],
+        sha256=lambda wildcards: SOURCES[RAW[wildcards.raw]].sha256,
+    message:
+        "download {params.name}"
+    shell:
+        "python -m seqbench fetch {params.name} > {log} 2>&1"
+
+
+rule prepare:
+    input:
+        raw=lambda wildcards: [
+            f"data/raw/{SOURCES[name].path}"
+            for name in tasks.find(CELLS[wildcards.task].task).SOURCES
+        ],
+        code=lambda wildcards: [
+            *code("prepared"),
+            *with_helpers("tasks", CELLS[wildcards.task].task),
+        ],
+    output:
+        "data/prepared/{task}/manifest.json",
+    log:
+        "logs/prepare/{task}.log",
+    threads: 1
+    resources:
+        machine=1,
+        mem_mb=2000,
+        runtime=30,
+    params:
+        setting=lambda wildcards: files.canonical(CELLS[wildcards.task].task_settings),
+    message:
+        "prepare {wildcards.task}"
+    shell:
+        "python -m seqbench prepare {wildcards.task} --setting {params.setting:q} > {log} 2>&1"
+
+
+rule prepared:
+    input:
+        expand("data/prepared/{task}/manifest.json", task=PLAN.task_ids),

@@ -1,0 +1,73 @@
+# Summary, tables and the page.
+
+
+rule plan:
+    output:
+        "data/summary/plan.json",
+    log:
+        "logs/plan.log",
+    priority: 100
+    threads: 1
+    resources:
+        machine=1,
+        mem_mb=500,
+        runtime=5,
+    params:
+        config=configuration(),
+        preset=PLAN.preset,
+    message:
+        "write down the plan"
+    shell:
+        "python -m seqbench plan --config {params.config:q} --to {output} > {log} 2>&1"
+
+
+rule analyse:
+    input:
+        rules.trained.input,
+        rules.measured.input,
+        expand(
+            "data/tuned/{task}/{arch}.json",
+            task=PLAN.task_ids,
+            arch=PLAN.architectures,
+        ),
+        code("analyse"),
+        "data/sources.toml",
+        plan="data/summary/plan.json",
+    output:
+        "data/summary/summary.json",
+        "data/summary/metrics.json",
+        "data/summary/curves.csv",
+        results="reports/results.csv",
+    log:
+        "logs/analyse.log",
+    threads: 1
+    resources:
+        machine=1,
+        mem_mb=2000,
+        runtime=30,
+    message:
+        "analyse"
+    shell:
+        "python -m seqbench analyse --plan {input.plan} --results {output.results} > {log} 2>&1"
+
+
+rule report:
+    input:
+        "data/summary/summary.json",
+        "reports/results.csv",
+        code("report/__init__", "report/charts"),
+        "seqbench/report/template.html",
+        "seqbench/report/style.css",
+    output:
+        "reports/index.html",
+    log:
+        "logs/report.log",
+    threads: 1
+    resources:
+        machine=1,
+        mem_mb=1000,
+        runtime=10,
+    message:
+        "render {output}"
+    shell:
+        "python -m seqbench report --to {output} > {log} 2>&1"

@@ -1,0 +1,80 @@
+# Controls, tuning, training. One job trains all seeds of a cell; finished seeds are kept under their keys.
+
+
+rule control:
+    input:
+        "data/prepared/{task}/manifest.json",
+        lambda wildcards: with_helpers("tasks", CELLS[wildcards.task].task),
+    output:
+        "data/runs/{task}/controls.json",
+    log:
+        "logs/control/{task}.log",
+    threads: 1
+    resources:
+        machine=1,
+        mem_mb=2000,
+        runtime=30,
+    message:
+        "controls of {wildcards.task}"
+    shell:
+        "python -m seqbench control {wildcards.task} > {log} 2>&1"
+
+
+rule tune:
+    input:
+        "data/prepared/{task}/manifest.json",
+        lambda wildcards: with_helpers("archs", wildcards.arch),
+        code("batches", "model", "schedule", "train", "tune"),
+    output:
+        "data/tuned/{task}/{arch}.json",
+    log:
+        "logs/tune/{task}/{arch}.log",
+    threads: 1
+    resources:
+        machine=1,
+        gpu=GPU,
+        mem_mb=2000,
+        runtime=600,
+    params:
+        setting=setting,
+    message:
+        "tune {wildcards.task} {wildcards.arch}"
+    shell:
+        "python -m seqbench tune {wildcards.task} {wildcards.arch} --setting {params.setting:q} > {log} 2>&1"
+
+
+rule train:
+    input:
+        "data/prepared/{task}/manifest.json",
+        "data/tuned/{task}/{arch}.json",
+        lambda wildcards: with_helpers("archs", wildcards.arch),
+        code("batches", "model", "schedule", "train"),
+    output:
+        "data/runs/{task}/{arch}/results.json",
+        "data/runs/{task}/{arch}/provenance.json",
+    log:
+        "logs/train/{task}/{arch}.log",
+    threads: 1
+    resources:
+        machine=1,
+        gpu=GPU,
+        mem_mb=2000,
+        runtime=1440,
+    params:
+        setting=setting,
+        seeds=" ".join(f"--seed {seed}" for seed in PLAN.seeds),
+    message:
+        "train {wildcards.task} {wildcards.arch}"
+    shell:
+        "python -m seqbench train {wildcards.task} {wildcards.arch} {params.seeds}"
+        " --setting {params.setting:q} > {log} 2>&1"
+
+
+rule trained:
+    input:
+        expand("data/runs/{task}/controls.json", task=PLAN.task_ids),
+        expand(
+            "data/runs/{task}/{arch}/results.json",
+            task=PLAN.task_ids,
+            arch=PLAN.architectures,
+        ),
