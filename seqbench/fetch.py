@@ -237,7 +237,7 @@ def _check_mirror(mirror: str | None) -> None:
         return
     try:
         parts = urlsplit(mirror)
-        usable = bool(httpx.URL(mirror).host) and not parts.query and not parts.fragment
+        usable = bool(httpx.URL(mirror).host) and parts.port != 0 and not parts.query and not parts.fragment
         if parts.scheme == "file":
             usable = parts.netloc in ("", "localhost") and parts.path.startswith("/")
     except (ValueError, httpx.InvalidURL):
@@ -307,29 +307,22 @@ def _copy(url: str, part: Path, source: Source, report: Progress) -> None:
 
 
 def _request(client: httpx.Client, url: str, part: Path, source: Source, report: Progress) -> None:
-    """One request, for what `part` lacks."""
-    have = _size(part)
-    if have > source.bytes:
-        have = 0
+    """One request, for what `part` lacks; a server that ignores Range sends the whole again."""
+    have, total = _size(part), source.bytes
+    have = have if have < total else 0
+    rest = (f"bytes {have}-{total - 1}/{total}", f"bytes {have}-{total - 1}/*")
     try:
         with client.stream("GET", url, headers={"Range": f"bytes={have}-"} if have else {}) as response:
-            if have and not _answers(response, have, source.bytes):
+            status = response.status_code
+            resumed = have > 0 and status == 206 and response.headers.get("Content-Range") in rest
+            if have and not resumed and status in (206, 416):
                 part.unlink()
-                raise _Fault(f"answered {response.status_code} to a request for the rest", passing=True, wait=0.0)
-            if response.status_code not in (200, 206):
+                raise _Fault(f"answered {status} with another range than the one asked for", passing=True, wait=0.0)
+            if status != 200 and not resumed:
                 raise _refusal(response)
-            mode = "ab" if response.status_code == 206 else "wb"
-            _write(response.iter_raw(CHUNK), part, mode, source, report)
+            _write(response.iter_raw(), part, "ab" if resumed else "wb", source, report)
     except httpx.HTTPError as error:
         raise _fault(error) from None
-
-
-def _answers(response: httpx.Response, have: int, total: int) -> bool:
-    """Whether a request for the bytes from `have` on was understood (200: the whole file, from the start)."""
-    if response.status_code == 206:
-        start = f"bytes {have}-{total - 1}/"
-        return response.headers.get("Content-Range") in (f"{start}{total}", f"{start}*")
-    return response.status_code != 416
 
 
 def _refusal(response: httpx.Response) -> _Fault:

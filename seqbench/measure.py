@@ -169,24 +169,25 @@ def usage() -> Usage:
     return Usage(time.perf_counter(), time.process_time(), busy)
 
 
-def others(before: Usage, after: Usage, cores: int = 1) -> float:
+def others(before: Usage, after: Usage) -> float:
     """Cores that other processes kept busy between two looks, on average.
 
-    The kernel counts in ticks: what one tick on each of `cores` can explain is left out.
+    The kernel counts in ticks: what a tick at either look can explain is left out.
     """
     wall, own, busy = (b - a for a, b in zip(before, after, strict=True))
-    tick = cores / os.sysconf("SC_CLK_TCK")
-    return max(0.0, busy - own - tick) / wall
+    return max(0.0, busy - own - 2 / os.sysconf("SC_CLK_TCK")) / wall
 
 
-def quietly(work: Callable[[], T], look: Callable[[], Usage] = usage) -> tuple[T, bool]:
-    """The work's result, and whether the machine was not quiet: then it is done twice, the quieter one kept."""
+def quietly(work: Callable[[], T], look: Callable[[], Usage]) -> tuple[T, bool]:
+    """The work's result, and whether it is contended: others took more than `NOISE` of a core, twice.
+
+    Work that was disturbed is done once more, and the quieter result is kept.
+    """
     tries: list[tuple[float, T]] = []
-    cores = len(os.sched_getaffinity(0))
     while not tries or (len(tries) < 2 and tries[0][0] > NOISE):
         before = look()
         result = work()
-        tries.append((others(before, look(), cores), result))
+        tries.append((others(before, look()), result))
     share, result = min(tries, key=lambda one: one[0])
     return result, share > NOISE
 
@@ -197,7 +198,7 @@ def allocated(work: Work) -> int:
     From the profiler's record of every allocation, so it repeats exactly. What libraries allocate
     for themselves (oneDNN's scratch space) is not in it.
     """
-    with profile(profile_memory=True) as record:  # type: ignore[no-untyped-call]
+    with profile(profile_memory=True) as record:
         work()
     events = [event for event in record.kineto_results.events() if event.name() == "[memory]"]
     sizes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
@@ -226,20 +227,24 @@ def peak_memory(make: Callable[[], Work], device: torch.device) -> int:
 
 
 @contextlib.contextmanager
-def normal_mode() -> Iterator[None]:
-    """Algorithms as torch chooses them, TF32 off for cuDNN and products alike; the modes before come back."""
+def measuring() -> Iterator[None]:
+    """The modes in which speed is measured; those before come back.
+
+    Algorithms as torch chooses them, TF32 off for cuDNN and products alike. The garbage collector
+    leaves alone what was there before: a full collection takes a fifth of a second.
+    """
     cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
-    parts: tuple[Any, ...] = (cudnn.rnn, cudnn.conv, products)
-    strict = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    precisions = [part.fp32_precision for part in parts]
+    strict, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    tf32 = cudnn.allow_tf32, products.allow_tf32
+    gc.freeze()
     try:
         torch.use_deterministic_algorithms(False)
         cudnn.allow_tf32 = products.allow_tf32 = False
         yield
     finally:
-        torch.use_deterministic_algorithms(strict[0], warn_only=strict[1])
-        for part, precision in zip(parts, precisions, strict=True):
-            part.fp32_precision = precision
+        torch.use_deterministic_algorithms(strict, warn_only=warns)
+        cudnn.allow_tf32, products.allow_tf32 = tf32
+        gc.unfreeze()
 
 
 # ---------------------------------------------------------------- points
@@ -285,7 +290,7 @@ def _values(bench: Bench, quantity: Quantity, length: int) -> tuple[dict[int, li
     work = {"train": bench.train, "infer": bench.infer, "stream": bench.stream}[quantity](length)
     clock = partial(now, device)
     repeat(work, WARM_UP, settings.repetitions, settings.seconds / 10, clock)
-    taken, contended = quietly(lambda: repeat(work, LEAST, settings.repetitions, settings.seconds, clock))
+    taken, contended = quietly(lambda: repeat(work, LEAST, settings.repetitions, settings.seconds, clock), usage)
     if quantity == "stream":
         return {length: [1e3 * seconds for seconds in taken]}, contended
     return {length: [settings.batch * length / seconds for seconds in taken]}, contended
@@ -326,7 +331,7 @@ def measure(
     Points are measured in a shuffled order, always the same, and recorded by quantity and length.
     Raises InputError where no width fits the budget or the core cannot be built or streamed.
     """
-    with normal_mode():
+    with measuring():
         bench = Bench(arch, core, settings, device)
         witness = Witness(device, model.kernel(device))
         swept: tuple[Quantity, ...] = ("train", "infer", "stream", "train_memory")

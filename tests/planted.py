@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from seqbench import files, records
+import pytest
+
+from seqbench import analyse, archs, fetch, files, records
+from seqbench.analyse.summary import Summary
 from seqbench.config import MeasureSettings, Plan, identity
 from seqbench.records import Setting
 
@@ -45,7 +49,7 @@ def provenance(**changes: Any) -> records.Provenance:
 
 def plan(
     tasks: Mapping[str, list[dict[str, Any]]] | None = None,
-    archs: tuple[str, ...] = ARCHS,
+    architectures: tuple[str, ...] = ARCHS,
     seeds: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7),
 ) -> Plan:
     tasks = tasks or {"adding": [{"length": 20}, {"length": 50}], "digits": [{}]}
@@ -61,7 +65,7 @@ def plan(
         )
         for task, variants in tasks.items()
         for settings in variants
-        for arch in archs
+        for arch in architectures
     )
     return Plan(
         preset="quick",
@@ -72,8 +76,8 @@ def plan(
         seeds=seeds,
         cells=cells,
         measure=MeasureSettings(),
-        architectures=archs,
-        cores={arch: {"layers": 1, "dropout": 0.0} for arch in archs},
+        architectures=architectures,
+        cores={arch: {"layers": 1, "dropout": 0.0} for arch in architectures},
     )
 
 
@@ -213,3 +217,15 @@ def fake_archs(folder: Path, names: tuple[str, ...]) -> Path:
     for name in names:
         (folder / f"{name}.py").write_text("VERSION = 1\nSETTINGS = {'layers': 1, 'dropout': 0.0}\n", encoding="utf-8")
     return folder
+
+
+def summary(root: Path, of: Plan, scores: Scores, hostile: str = "") -> Summary:
+    """The summary of planted records, with planted architectures and sources."""
+    url = "javascript:alert(4)" if hostile else "https://example.org/data"
+    source = types.SimpleNamespace(url=url, licence=hostile, citation=f"LeCun {hostile}", defects=(f"none {hostile}",))
+    names = [f"mnist-{split}-{what}" for split in ("train", "test") for what in ("images", "labels")]
+    write(root, of, scores, hostile)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(archs, "FOLDER", fake_archs(root / "archs", of.architectures))
+        monkeypatch.setattr(fetch, "sources", lambda path: dict.fromkeys(names, source))
+        return analyse.summarise(of, root)

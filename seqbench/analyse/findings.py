@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from seqbench.analyse.summary import Cell, Concern, Design, Finding, Pair, TaskSummary
 from seqbench.files import canonical
-from seqbench.records import Measured, Measurement
+from seqbench.records import Measured, Measurement, Quantiles
 
 CONTENDED = "contended"
 
@@ -52,58 +51,62 @@ def _seeds(count: int) -> str:
 
 
 def _design(design: Design) -> Iterator[Finding]:
-    if not design.comparisons:
-        return
-    reach = (
-        f"{_seeds(design.seeds)} per architecture and {design.comparisons} comparisons: the smallest p "
-        f"that an exact test can reach after Holm's correction is {number(design.smallest_p_holm)}"
-    )
-    if not design.testable:
-        text = f"Not testable with {_seeds(design.seeds)}: no pair of architectures can be called different. {reach}."
-        yield Finding(kind="design", text=text, anchor="pairs")
+    if design.comparisons and not design.testable:
+        yield Finding(
+            kind="design",
+            text=f"Not testable with {_seeds(design.seeds)}: no pair of architectures can be called different",
+            detail=f"the smallest p that an exact test with {_seeds(design.seeds)} a side can reach is "
+            f"{number(design.smallest_p)}, after Holm's correction over {design.comparisons} comparisons "
+            f"{number(design.smallest_p_holm)}",
+            anchor="pairs",
+        )
 
 
 def _accuracy(task: TaskSummary, cells: Sequence[Cell], pairs: Sequence[Pair]) -> Finding:
     """One sentence on a task: the best winner and whom it beats, by how much; or that nobody clearly wins."""
+    anchor = f"task-{task.id}"
     ranks = {cell.arch: cell.rank for cell in cells}
     best = min((pair.winner for pair in pairs if pair.winner), key=lambda arch: ranks[arch], default=None)
     seeds = f"{_seeds(len(cells[0].scores))} each"
     if best is None:
-        text = f"{task.id}: no clear difference between any two architectures in {task.spec.metric} ({seeds})."
-        return Finding(kind="accuracy", text=text, anchor=f"task-{task.id}")
+        means = ", ".join(f"{cell.arch} {_mean(cell)}" for cell in sorted(cells, key=lambda cell: cell.rank))
+        text = f"{task.id}: no clear difference between any two architectures"
+        return Finding(kind="accuracy", text=text, detail=f"{task.spec.metric} {means}; {seeds}", anchor=anchor)
     own = [pair if pair.a == best else pair.turned for pair in pairs if best in (pair.a, pair.b)]
     own.sort(key=lambda pair: ranks[pair.b])
     beaten = [pair for pair in own if pair.winner == best]
     level = [pair.b for pair in own if pair.winner is None]
     mean = _mean(next(cell for cell in cells if cell.arch == best))
-    text = (
-        f"{task.id}: {best} is better than {words([_margin(pair) for pair in beaten])} "
-        f"in {task.spec.metric} ({mean}; {seeds}; p ≤ {number(max(pair.p_holm for pair in beaten))})"
-        f"{'; no clear difference from ' + words(level) if level else ''}."
+    text = f"{task.id}: {best} is better than {words([pair.b for pair in beaten])}"
+    if level:
+        text += f"; no clear difference from {words(level)}"
+    detail = (
+        f"{task.spec.metric} {mean}; difference from {', '.join(map(_margin, beaten))}; "
+        f"{seeds}; p ≤ {number(max(pair.p_holm for pair in beaten))}"
     )
-    return Finding(kind="accuracy", text=text, anchor=f"task-{task.id}")
+    return Finding(kind="accuracy", text=text, detail=detail, anchor=anchor)
 
 
 def _mean(cell: Cell) -> str:
-    return "no mean" if cell.mean is None else f"mean {number(cell.mean)}{span(cell.interval)}"
+    return "no finished seed" if cell.mean is None else f"{number(cell.mean)}{span(cell.interval)}"
 
 
 def _margin(pair: Pair) -> str:
-    """The loser, and by how much it loses."""
     if pair.difference is None:
-        return f"{pair.b} (no seed of which finished)"
-    return f"{pair.b} (difference {number(pair.difference)}{span(pair.interval)})"
+        return f"{pair.b} unknown (no seed of it finished)"
+    return f"{pair.b} {number(pair.difference)}{span(pair.interval)}"
 
 
 def _controls(task: TaskSummary, cells: Sequence[Cell]) -> Iterator[Finding]:
-    losers = [f"{cell.arch} ({_mean(cell)})" for cell in cells if cell.against_control == "no better"]
+    losers = [cell for cell in cells if cell.against_control == "no better"]
     if losers:
-        score = number(task.trivial.metrics[task.spec.metric])
         verb = "is" if len(losers) == 1 else "are"
+        score = number(task.trivial.metrics[task.spec.metric])
         yield Finding(
             kind="control",
-            text=f"{task.id}: {words(losers)} {verb} no better than the control {task.trivial.name} "
-            f"({task.spec.metric} {score}; {_seeds(len(cells[0].scores))}).",
+            text=f"{task.id}: {words([cell.arch for cell in losers])} {verb} no better than {task.trivial.name}",
+            detail=f"{task.spec.metric} {', '.join(f'{cell.arch} {_mean(cell)}' for cell in losers)}; "
+            f"the control {score}; {_seeds(len(cells[0].scores))} each",
             anchor=f"task-{task.id}",
         )
 
@@ -112,71 +115,65 @@ def _controls(task: TaskSummary, cells: Sequence[Cell]) -> Iterator[Finding]:
 
 
 def points(one: Measured, quantity: str) -> list[Measurement]:
-    """The measurements of a quantity that have a value, by length, at the batch size measured most often."""
+    """The measurements of a quantity that have a value, by length."""
     found = [m for m in one.measurements if m.quantity == quantity and m.value is not None]
-    batches = Counter(m.batch for m in found).most_common(1)
-    constant = [m for m in found if m.batch == batches[0][0]]
-    return sorted(constant if len(constant) > 1 else found, key=lambda m: m.length)
+    return sorted(found, key=lambda m: m.length)
 
 
-def _comparable(measured: Sequence[Measured]) -> bool:
-    return len({canonical(one.provenance.hardware.plain()) for one in measured}) == 1
+def _common(measured: Sequence[Measured], quantity: str) -> dict[str, dict[int, Measurement]]:
+    """Points of each architecture at the lengths all of them reached; empty on mixed hardware."""
+    series = {one.arch: {m.length: m for m in points(one, quantity)} for one in measured}
+    if len({canonical(one.provenance.hardware.plain()) for one in measured}) != 1:
+        return {}
+    shared = set.intersection(*(set(of) for of in series.values()))
+    return {arch: {n: of[n] for n in sorted(shared)} for arch, of in series.items()} if shared else {}
 
 
 def _speed(measured: Sequence[Measured]) -> Iterator[Finding]:
     """The fastest architecture in training at the longest common length, against each of the others."""
-    series = {one.arch: {m.length: m for m in points(one, "train")} for one in measured}
-    common = set.intersection(*(set(of) for of in series.values())) if series else set()
-    if len(series) < 2 or not common or not _comparable(measured):
+    common = _common(measured, "train")
+    if len(common) < 2:
         return
-    length = max(common)
-    at = {arch: of[length] for arch, of in series.items()}
-    order = sorted(at, key=lambda arch: -_median(at[arch]))
+    at = {arch: of[max(of)] for arch, of in common.items()}
+    first, *others = sorted(at, key=lambda arch: -_quantiles(at[arch]).median)
+    top = _quantiles(at[first])
     ratios = [
-        f"{number(_median(at[order[0]]) / _median(at[arch]))} times {arch}{_ratio(at, order[0], arch)}"
-        for arch in order[1:]
+        f"{number(top.median / low.median)} times {arch}{span((top.q25 / low.q75, top.q75 / low.q25))}"
+        for arch, low in ((arch, _quantiles(at[arch])) for arch in others)
     ]
-    shaky = (
-        " (contended: taken on a machine that was not quiet)" if any(CONTENDED in m.flags for m in at.values()) else ""
-    )
+    shaky = "; contended: the machine was not quiet" if any(CONTENDED in m.flags for m in at.values()) else ""
     yield Finding(
         kind="cost",
-        text=f"Training throughput at length {length}, as measured on {measured[0].provenance.hardware.name}: "
-        f"{order[0]} {number(_median(at[order[0]]))} tokens/s, {words(ratios)}{shaky}. "
-        "In brackets: the ratio from the outer quartiles.",
+        text=f"At length {at[first].length}, {first} had the highest median training throughput",
+        detail=f"{number(top.median)} tokens/s as measured on {measured[0].provenance.hardware.name}: "
+        f"{', '.join(ratios)}; brackets: the ratio from the outer quartiles{shaky}",
         anchor="cost",
     )
 
 
-def _median(measurement: Measurement) -> float:
+def _quantiles(measurement: Measurement) -> Quantiles:
     assert measurement.value is not None  # `points` leaves the others out
-    return measurement.value.median
-
-
-def _ratio(at: dict[str, Measurement], a: str, b: str) -> str:
-    top, bottom = at[a].value, at[b].value
-    assert top is not None and bottom is not None
-    return span((top.q25 / bottom.q75, top.q75 / bottom.q25))
+    return measurement.value
 
 
 def _memory(measured: Sequence[Measured]) -> Iterator[Finding]:
-    """How peak training memory grows from the shortest to the longest measured length."""
-    grown = []
-    for one in measured:
-        series = points(one, "train_memory")
-        if len(series) > 1:
-            first, last = series[0], series[-1]
-            grown.append(
-                f"{one.arch} {number(_median(last) / _median(first))} times "
-                f"for {number(last.length / first.length)} times the length"
-            )
-    if grown and _comparable(measured):
-        yield Finding(
-            kind="cost",
-            text=f"Peak memory of a training step grows, as measured on {measured[0].provenance.hardware.name}: "
-            f"{words(grown)}.",
-            anchor="cost",
-        )
+    """How peak training memory grows from the shortest to the longest common length."""
+    common = _common(measured, "train_memory")
+    lengths = sorted({n for of in common.values() for n in of})
+    if len(lengths) < 2:
+        return
+    short, long = lengths[0], lengths[-1]
+    grown = {arch: _quantiles(of[long]).median / _quantiles(of[short]).median for arch, of in common.items()}
+    ends = words(list(dict.fromkeys([number(min(grown.values())), number(max(grown.values()))])))
+    between = "between " if " and " in ends else ""
+    yield Finding(
+        kind="cost",
+        text=f"From length {short} to {long} ({number(long / short)} times), peak training memory grows "
+        f"{between}{ends} times",
+        detail=f"{', '.join(f'{arch} {number(ratio)} times' for arch, ratio in grown.items())}, "
+        f"as measured on {measured[0].provenance.hardware.name}",
+        anchor="cost",
+    )
 
 
 # ---------------------------------------------------------------- quality control
@@ -209,12 +206,16 @@ def _of_cell(cell: Cell, control: str) -> Iterator[Concern]:
 
 
 def _of_measured(one: Measured) -> Iterator[Concern]:
-    for m in one.measurements:
-        what = f"{m.quantity} at length {m.length}, batch {m.batch}"
-        if CONTENDED in m.flags:
-            yield Concern(kind="contended", text=f"{what}: the machine was not quiet", arch=one.arch)
-        if m.status != "ok":
-            yield Concern(kind="measurement", text=f"{what}: {m.status}", arch=one.arch)
+    for quantity in dict.fromkeys(m.quantity for m in one.measurements):
+        own = [m for m in one.measurements if m.quantity == quantity]
+        noisy = [str(m.length) for m in own if CONTENDED in m.flags]
+        if noisy:
+            text = f"{quantity} at {words(noisy)} steps: the machine was not quiet"
+            yield Concern(kind="contended", text=text, arch=one.arch)
+        for status in dict.fromkeys(m.status for m in own if m.status != "ok"):
+            failed = [str(m.length) for m in own if m.status == status]
+            text = f"{quantity} at {words(failed)} steps: {status}"
+            yield Concern(kind="measurement", text=text, arch=one.arch)
     if one.provenance.dirty:
         yield Concern(kind="dirty", text="measured from a commit with local changes", arch=one.arch)
 

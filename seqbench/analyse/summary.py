@@ -147,6 +147,8 @@ class Finding(Record):
 
     kind: Literal["design", "accuracy", "control", "cost"]
     text: str
+    detail: str
+    """Effect sizes, intervals, number of seeds."""
     anchor: str
 
 

@@ -57,6 +57,7 @@ def render(summary: Summary) -> str:
             "gradient": figures.gradient(summary, looks),
         },
         leaders=leaders(summary),
+        data=data(summary),
         machines=machines(summary),
         titles=TITLES,
         rates=rates,
@@ -92,6 +93,17 @@ def leaders(summary: Summary) -> list[tuple[TaskSummary, Cell, Cell | None, Pair
         first, *others = summary.of_task(task.id)
         second = others[0] if others else None
         found.append((task, first, second, summary.pair(task.id, first.arch, second.arch) if second else None))
+    return found
+
+
+def data(summary: Summary) -> list[tuple[TaskSummary, list[str], list[str]]]:
+    """For each task: its first task id, all its ids, and the defects of its data, each once."""
+    found = []
+    for name in dict.fromkeys(task.name for task in summary.tasks):
+        family = [task for task in summary.tasks if task.name == name]
+        known = [defect for source in family[0].sources for defect in source.defects]
+        handled = [defect for task in family for defect in task.defects]
+        found.append((family[0], [task.id for task in family], list(dict.fromkeys([*known, *handled]))))
     return found
 
 

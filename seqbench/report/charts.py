@@ -7,6 +7,7 @@ by its place in the plan.
 
 from __future__ import annotations
 
+import math
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -84,14 +85,23 @@ class Axis:
     title: str
     log: bool = False
     ticks: tuple[float, ...] = ()
-    format: str = "~g"
+    format: str = ""
 
     def encoding(self, field: str) -> dict[str, Any]:
         """The Vega-Lite channel."""
-        axis: dict[str, Any] = {"title": self.title, "format": self.format}
+        axis: dict[str, Any] = {"title": self.title}
+        axis |= {"format": self.format} if self.format else {}
         axis |= {"values": list(self.ticks)} if self.ticks else {"tickCount": 5}
-        scale: dict[str, Any] = {"type": "log"} if self.log else {"type": "linear", "zero": False}
+        scale: dict[str, Any] = {"type": "log", "nice": False} if self.log else {"type": "linear", "zero": False}
         return {"field": field, "type": "quantitative", "axis": axis, "scale": scale}
+
+
+def decades(values: Sequence[float]) -> tuple[float, ...]:
+    """Round ticks of a log axis: 1, 2, 5 over a narrow range, else powers of ten, some six of them."""
+    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+    within = [m * 10.0**k for k in range(low, high + 1) for m in (1, 2, 5) if min(values) <= m * 10.0**k <= max(values)]
+    step = max(1, round((high - low) / 6))
+    return tuple(within) if len(within) < 6 else tuple(10.0**k for k in range(high, low - 1, -step))
 
 
 def draw(
@@ -103,9 +113,9 @@ def draw(
     label: str,
     spread: str = "bars",
     points: bool = True,
-    line_at: float | None = None,
+    reference: Sequence[tuple[float, float]] = (),
 ) -> Markup:
-    """One line per architecture; spread as "bars" or a "band"; `line_at` a level to compare with."""
+    """One line per architecture; spread as "bars" or a "band"; `reference`: a dotted line."""
     names = [name for name in looks if any(dot.arch == name for dot in dots)]
     domain = {"scale": {"domain": names}, "legend": None, "field": "arch", "type": "nominal"}
 
@@ -133,9 +143,11 @@ def draw(
         )
     for layer in layers:
         layer["encoding"] |= {"x": x.encoding("x"), "color": colour}
-    if line_at is not None:
-        rule = {"type": "rule", "stroke": "currentColor", "strokeDash": [2, 3], "opacity": 0.7}
-        layers.append({"mark": rule, "data": {"values": [{"level": line_at}]}, "encoding": {"y": y.encoding("level")}})
+    if reference:
+        dotted = {"type": "line", "stroke": "currentColor", "strokeDash": [1, 4], "strokeWidth": 1.5}
+        values = [{"x": place, "y": level} for place, level in reference]
+        encoding = {"x": x.encoding("x"), "y": y.encoding("y")}
+        layers.append({"mark": dotted, "data": {"values": values}, "encoding": encoding})
     quiet = {"gridColor": "currentColor", "gridOpacity": 0.12, "domain": False, "tickColor": "currentColor"}
     text = {"labelColor": "currentColor", "titleColor": "currentColor", "titleFontWeight": 500}
     spec = {

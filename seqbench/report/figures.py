@@ -11,7 +11,7 @@ from markupsafe import Markup
 from seqbench.analyse.findings import number, points, span
 from seqbench.analyse.summary import Cell, Summary, TaskSummary
 from seqbench.records import Measured, Measurement
-from seqbench.report.charts import Axis, Dot, Style, draw
+from seqbench.report.charts import Axis, Dot, Style, decades, draw
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,13 @@ def _by_level(summary: Summary, family: Sequence[TaskSummary], looks: dict[str, 
     svg = draw(
         dots,
         looks,
-        Axis(first.knob, ticks=tuple(task.level or 0.0 for task in family)),
+        Axis(first.knob, ticks=tuple(task.level or 0.0 for task in family), format="~r"),
         Axis(f"{metric} on test"),
         label=f"{metric} of {first.name} against {first.knob}, one line per architecture",
+        reference=[(task.level or 0.0, task.trivial.metrics[metric]) for task in family],
     )
     better = "Higher" if first.spec.direction == "max" else "Lower"
-    caption = f"Mean over seeds with 95 % bootstrap interval. {better} is better."
+    caption = f"Mean over seeds with 95 % bootstrap interval; dotted: the trivial control. {better} is better."
     head = [first.knob, *looks, f"control {first.trivial.name}"]
     return Figure(first.title or first.name, caption, svg, head, rows)
 
@@ -101,7 +102,7 @@ COSTS = (
     ("train", "Training throughput", "Higher is better.", "~s"),
     ("infer", "Inference throughput", "Higher is better.", "~s"),
     ("train_memory", "Peak memory of a training step", "Lower is better.", "~s"),
-    ("stream", "Streaming latency, one step at batch 1", "Lower is better.", "~g"),
+    ("stream", "Streaming latency, one step at batch 1", "Lower is better.", "~r"),
 )
 
 
@@ -122,7 +123,7 @@ def gradient(summary: Summary, looks: dict[str, Style]) -> list[Figure]:
         "Norm of the gradient of the last step's loss with respect to the input that many steps before, at "
         "initialisation: median with quartiles over seeds, log scale. Zeros are in the table only."
     )
-    return [_measured(summary.measured, looks, "gradient", "Gradient norm by lag", caption, "~e")]
+    return [_measured(summary.measured, looks, "gradient", "Gradient norm by lag", caption, ".0e")]
 
 
 def _measured(
@@ -139,7 +140,7 @@ def _measured(
         dots,
         looks,
         Axis(f"{name} (steps)", log=not lag, ticks=ticks, format="~s" if max(places) > 9999 else "d"),
-        Axis(unit, log=True, format=form),
+        Axis(unit, log=True, ticks=decades([edge for dot in dots for edge in (dot.low, dot.high)]), format=form),
         label=f"{title} against {name}, one line per architecture",
         points=not lag,
         spread="band" if lag else "bars",
@@ -158,10 +159,7 @@ def _dots(arch: str, of: Iterable[Measurement]) -> Iterator[Dot]:
 
 def _value(one: Measured, quantity: str, place: int) -> str:
     """Every measurement at that length, also the failed ones, with its flags."""
-    drawn = points(one, quantity)
-    found = [
-        m for m in one.measurements if m.quantity == quantity and m.length == place and (m in drawn or m.value is None)
-    ]
+    found = [m for m in one.measurements if m.quantity == quantity and m.length == place]
     return "; ".join(map(_words, found)) or "–"
 
 

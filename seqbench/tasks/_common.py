@@ -26,7 +26,7 @@ def generator(seed: int, *axes: str | int) -> np.random.Generator:
 
 def bad_line(what: str, path: Path, line: int) -> DataError:
     """The error for a line (from 1) of a text file that is not what its format says."""
-    return DataError(what, f"{path}, line {line}", f"delete {path.name} and fetch it again: seqbench fetch")
+    return DataError(what, f"{path}, line {line}", f"delete {path.name} and fetch it again: seqbench fetch --all")
 
 
 def majority(task: Base, train_y: Array, test_y: Array, spec: Spec) -> Control:

@@ -26,7 +26,7 @@ LINEAR_ITEMS = 10_000
 
 def read_idx(path: Path, dimensions: int) -> Array:
     """An array of bytes from a gzipped IDX file (LeCun et al. 1998); DataError where it is none."""
-    fix = f"delete {path.name} and fetch it again: seqbench fetch"
+    fix = f"delete {path.name} and fetch it again: seqbench fetch --all"
     try:
         with gzip.open(path) as file:
             content = file.read()
@@ -105,7 +105,7 @@ class Mnist(Base):
 
     def _read(self, raw: Mapping[str, Path], part: str) -> tuple[Array, Array]:
         images, labels = read_idx(raw[f"mnist-{part}-images"], 3), read_idx(raw[f"mnist-{part}-labels"], 1)
-        fix = "fetch the files again: seqbench fetch"
+        fix = "fetch the files again: seqbench fetch --all"
         if images.shape[1:] != (SIDE, SIDE):
             raise DataError(f"images are {images.shape[1:]}, not (28, 28)", str(raw[f"mnist-{part}-images"]), fix)
         if len(images) != len(labels) or not labels.size or labels.max() > 9:

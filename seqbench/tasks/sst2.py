@@ -77,6 +77,7 @@ class Task(Base):
             causal=False,
             pooling="mean",
             embedding=64,
+            ceiling=1.0,
             variable_length=True,
         )
 

@@ -1,0 +1,353 @@
+"""Analysis: planted answers come out, planted noise does not, and bad evidence is refused."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import planted
+import pytest
+from planted import (
+    ARCHS,
+    HARDWARE,
+    digest,
+    fake_archs,
+    measured,
+    plan,
+    provenance,
+    result,
+    write,
+    write_cell,
+)
+from scipy import stats
+
+from seqbench import analyse, archs, records
+from seqbench.analyse import statistics
+from seqbench.analyse.summary import Summary
+from seqbench.config import Plan
+from seqbench.errors import DataError
+
+CLEAR = {"rnn": 0.7, "lstm": 0.3, "gru": 0.3, "transformer": 0.1, "my_arch": 0.95}
+
+
+def clear(task: str, arch: str, seed: int) -> float:
+    """transformer < lstm ~ gru < rnn < my_arch in mse, far apart; on `digits` all alike."""
+    base = 0.5 if task == "digits" else CLEAR[arch]
+    return base + random.Random(f"{task} {arch} {seed}").gauss(0, 0.01)
+
+
+@pytest.fixture(scope="module")
+def clear_summary(tmp_path_factory: pytest.TempPathFactory) -> Summary:
+    return planted.summary(tmp_path_factory.mktemp("clear"), plan(), clear)
+
+
+@pytest.fixture(autouse=True)
+def architectures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archs, "FOLDER", fake_archs(tmp_path / "archs", ARCHS))
+
+
+def summarised(root: Path, of: Plan, scores: Callable[[str, str, int], float | None]) -> Summary:
+    write(root, of, scores)
+    return analyse.summarise(of, root)
+
+
+# ---------------------------------------------------------------- statistics
+
+
+def test_interval_is_scipys_bca() -> None:
+    values = [0.1, 0.4, 0.35, 0.8, 0.2, 0.6, 0.5]
+    expected = stats.bootstrap(
+        (values,), np.mean, n_resamples=9_999, method="BCa", rng=np.random.default_rng(0)
+    ).confidence_interval
+    assert statistics.interval(values) == pytest.approx((expected.low, expected.high))
+    low, high = statistics.interval(values) or (0, 0)
+    assert low < np.mean(values) < high
+
+
+def test_interval_covers_the_true_mean_about_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(5)
+    found = [statistics.interval(generator.normal(2.0, 1.0, 20)) or (0, 0) for _ in range(100)]
+    assert 86 <= sum(low <= 2.0 <= high for low, high in found) <= 100
+
+
+def test_interval_of_one_value_of_equal_values_and_of_a_difference() -> None:
+    assert statistics.interval([0.5]) is None
+    assert statistics.interval([0.5], [0.1, 0.2]) is None
+    assert statistics.interval([0.5, 0.5, 0.5]) == (0.5, 0.5)
+    low, high = statistics.interval([1.0, 1.1, 1.2, 1.3], [0.0, 0.1, 0.2, 0.3]) or (0, 0)
+    assert 0.8 < low < 1.0 < high < 1.2
+
+
+def test_degenerate_bca_falls_back_without_a_warning() -> None:
+    low, high = statistics.interval([0.0, 0.0, 0.0, 0.0, 1.0]) or (math.nan, math.nan)
+    assert 0 <= low <= 0.2 <= high <= 1
+
+
+def test_interquartile_mean_by_hand() -> None:
+    assert statistics.interquartile_mean([100, 1, 2, 3, 4, 5, 6, -50]) == pytest.approx((2 + 3 + 4 + 5) / 4)
+
+
+def test_improvement_by_hand() -> None:
+    assert statistics.improvement([1, 3], [2, 3]) == pytest.approx((0 + 0 + 1 + 0.5) / 4)
+    assert statistics.improvement([-math.inf, 1], [0, 0]) == 0.5
+
+
+@pytest.mark.parametrize(("seeds", "smallest"), [(3, 0.1), (5, 2 / 252), (7, 2 / 3432)])
+def test_smallest_p_is_what_complete_separation_gives(seeds: int, smallest: float) -> None:
+    assert statistics.smallest_p(seeds, seeds) == pytest.approx(smallest)
+    assert statistics.exact_p(range(seeds), range(10, 10 + seeds)) == pytest.approx(smallest)
+
+
+def test_exact_p_is_scipys_and_handles_ties() -> None:
+    a, b = [1.0, 5.0, 6.0, 9.0], [2.0, 3.0, 7.0, 8.5]
+    assert statistics.exact_p(a, b) == pytest.approx(stats.mannwhitneyu(a, b, method="exact").pvalue)
+    assert statistics.exact_p([1, 1, 1], [1, 1, 1]) == 1.0
+    assert statistics.exact_p([0, 0, 0], [1, 1, 1]) == pytest.approx(0.1)
+
+
+def test_holm_by_hand() -> None:
+    assert statistics.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert statistics.holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
+    assert statistics.holm([]) == []
+
+
+# ---------------------------------------------------------------- verdicts and findings
+
+
+def test_planted_answer_is_found(clear_summary: Summary) -> None:
+    summary = clear_summary
+    cell = summary.cell("adding-20", "transformer")
+    assert cell.rank == 1
+    assert cell.mean == pytest.approx(np.mean([clear("adding-20", "transformer", s) for s in range(1, 8)]))
+    assert cell.interval and cell.interval[0] < cell.mean < cell.interval[1]
+    assert [c.rank for c in summary.of_task("adding-20")] == [1, 2, 3, 4, 5]
+    pair = summary.pair("adding-20", "transformer", "rnn")
+    assert (pair.winner, pair.verdict, pair.improvement) == ("transformer", "transformer better than rnn", 1.0)
+    assert pair.difference == pytest.approx(-0.6, abs=0.05)
+    assert pair.interval and pair.interval[1] < 0
+    assert pair.p == pytest.approx(2 / math.comb(14, 7))
+    assert pair.p_holm == pytest.approx(30 * 2 / math.comb(14, 7), rel=0.8)
+    finding = next(f for f in summary.findings if f.text.startswith("adding-20: transformer"))
+    assert "is better than" in finding.text and "7 seeds each" in finding.detail and "p ≤" in finding.detail
+
+
+def test_planted_noise_gives_no_clear_difference(clear_summary: Summary) -> None:
+    summary = clear_summary
+    assert {pair.verdict for pair in summary.pairs if pair.task == "digits"} == {"no clear difference"}
+    texts = [f.text for f in summary.findings if f.text.startswith("digits")]
+    assert texts == ["digits: no clear difference between any two architectures"]
+
+
+def test_three_seeds_are_not_testable(tmp_path: Path) -> None:
+    summary = summarised(tmp_path, plan(seeds=(1, 2, 3)), clear)
+    assert {pair.verdict for pair in summary.pairs} == {"not testable with 3 seeds"}
+    assert not any(pair.winner for pair in summary.pairs)
+    assert summary.design.smallest_p == pytest.approx(0.1)
+    assert summary.design.comparisons == len(summary.pairs) == 30
+    assert not [f for f in summary.findings if f.kind == "accuracy"]
+    assert summary.findings[0].text.startswith("Not testable with 3 seeds")
+
+
+def test_one_seed_and_one_architecture(tmp_path: Path) -> None:
+    summary = summarised(tmp_path, plan({"digits": [{}]}, ("rnn",), (1,)), clear)
+    cell = summary.cell("digits", "rnn")
+    assert (cell.interval, cell.against_control, summary.pairs) == (None, "undecided", ())
+
+
+def test_control_not_beaten_is_said(clear_summary: Summary) -> None:
+    summary = clear_summary
+    verdicts = {cell.arch: cell.against_control for cell in summary.of_task("adding-20")}
+    assert verdicts == dict.fromkeys(ARCHS, "better") | {"my_arch": "no better"}
+    assert "adding-20: my_arch is no better than mean" in [f.text for f in summary.findings]
+    assert ("control", "my_arch") in [(c.kind, c.arch) for c in summary.concerns]
+
+
+def test_failed_seeds_count_as_the_worst_and_stay_visible(tmp_path: Path) -> None:
+    def failing(task: str, arch: str, seed: int) -> float | None:
+        return None if (arch, task) == ("transformer", "adding-20") and seed > 2 else clear(task, arch, seed)
+
+    summary = summarised(tmp_path, plan(), failing)
+    cell = summary.cell("adding-20", "transformer")
+    worst = max(1.0, *(clear("adding-20", "my_arch", s) for s in range(1, 8)))
+    good = [clear("adding-20", "transformer", s) for s in (1, 2)]
+    assert cell.mean == pytest.approx(np.mean([*good, *[worst] * 5]))
+    assert cell.failures == {"diverged": 5} and cell.finished == 2 and cell.scores[2:] == (None,) * 5
+    assert summary.pair("adding-20", "transformer", "my_arch").improvement == pytest.approx(2 / 7)
+    assert sum(c.kind == "failed" and c.arch == "transformer" for c in summary.concerns) == 5
+
+
+def test_cell_without_a_finished_seed_comes_last(tmp_path: Path) -> None:
+    summary = summarised(tmp_path, plan({"digits": [{}]}), lambda t, a, s: None if a == "lstm" else clear(t, a, s))
+    cell = summary.cell("digits", "lstm")
+    assert (cell.mean, cell.interval, cell.rank, cell.against_control) == (None, None, 5, "no better")
+    pair = summary.pair("digits", "gru", "lstm")
+    assert (pair.difference, pair.improvement, pair.winner) == (None, 1.0, "gru")
+    assert "lstm" not in analyse.metrics(summary)["digits"]
+
+
+def test_cost_findings_name_the_machine_and_the_ratio(clear_summary: Summary) -> None:
+    costs = [f for f in clear_summary.findings if f.kind == "cost"]
+    assert costs[0].text == "At length 512, rnn had the highest median training throughput"
+    assert "8 times transformer [6.55, 9.78]" in costs[0].detail and HARDWARE.name in costs[0].detail
+    assert "(16 times), peak training memory grows 16 times" in costs[1].text
+
+
+def test_costs_of_different_machines_are_not_compared(tmp_path: Path) -> None:
+    of = plan({"digits": [{}]})
+    write(tmp_path, of, clear)
+    other = HARDWARE.model_copy(update={"name": "another"})
+    measured("gru", 2, hardware=other).write(tmp_path / "measured" / "gru.json")
+    summary = analyse.summarise(of, tmp_path)
+    assert not [f for f in summary.findings if f.kind == "cost"]
+    assert "hardware" in {c.kind for c in summary.concerns}
+
+
+def test_quality_control_lists_borders_contention_and_local_changes(tmp_path: Path) -> None:
+    of = plan({"digits": [{}]})
+    write(tmp_path, of, clear)
+    place = tmp_path / "tuned" / "digits" / "gru.json"
+    _edit(place, lambda data: data.update(border=True))
+    _edit(tmp_path / "measured" / "rnn.json", lambda d: d["measurements"][0].update(flags=["contended"]))
+    _edit(tmp_path / "measured" / "rnn.json", lambda d: d["measurements"][1].update(value=None, status="out_of_memory"))
+    seeds = {str(s): provenance(dirty=True) for s in of.seeds}
+    dirty = records.RunProvenances(task="digits", arch="lstm", runs=seeds)
+    dirty.write(tmp_path / "runs" / "digits" / "lstm" / "provenance.json")
+    found = {(c.kind, c.task, c.arch) for c in analyse.summarise(of, tmp_path).concerns}
+    assert found >= {
+        ("border", "digits", "gru"),
+        ("contended", None, "rnn"),
+        ("measurement", None, "rnn"),
+        ("dirty", "digits", "lstm"),
+    }
+
+
+def test_summary_survives_json_and_keeps_no_mirror(clear_summary: Summary, tmp_path: Path) -> None:
+    summary = clear_summary
+    summary.write(tmp_path / "summary.json")
+    assert Summary.read(tmp_path / "summary.json", "") == summary
+    assert "mirror.example" not in (tmp_path / "summary.json").read_text(encoding="utf-8")
+    assert summary.cell("digits", "rnn").evidence.commands[0].startswith("seqbench train digits rnn --seed 1")
+
+
+# ---------------------------------------------------------------- refusals
+
+
+def _edit(path: Path, change: Callable[[Any], object]) -> None:
+    data = json.loads(path.read_text(encoding="utf-8"))
+    change(data)
+    path.write_text(json.dumps(data), encoding="utf-8")
+
+
+def _result(**changes: Any) -> Callable[[Any], object]:
+    return lambda data: data["results"][1].update(changes)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "what"),
+    [
+        ("runs/digits/gru/results.json", _result(test_reads=2), "read 2 times"),
+        ("runs/digits/gru/results.json", _result(test_reads=0), "read 0 times"),
+        ("runs/digits/gru/results.json", _result(learning_rate=0.5), "does not match its key"),
+        ("runs/digits/gru/results.json", _result(key="0" * 64), "does not match its key"),
+        ("runs/digits/gru/results.json", _result(seed=77), "does not match its key|seed 2 is missing"),
+        ("runs/digits/gru/results.json", _result(test={}), "without a finite mse"),
+        ("runs/digits/gru/results.json", _result(metric="mae"), "scored by mae"),
+        ("runs/digits/gru/results.json", lambda d: d["results"].pop(), "seed 7 is missing"),
+        ("runs/digits/gru/results.json", lambda d: d["results"].append(d["results"][0]), "stands twice"),
+        ("runs/digits/gru/results.json", lambda d: d.update(arch="rnn"), "holds the cell digits rnn"),
+        ("runs/digits/gru/results.json", lambda d: d.update(extra=1), "not a Runs"),
+        ("runs/digits/gru/provenance.json", lambda d: d["runs"].pop("3"), "no provenance of seed 3"),
+        ("tuned/digits/gru.json", lambda d: d.update(arch="rnn"), "holds the cell digits rnn"),
+        ("runs/digits/controls.json", lambda d: d.update(data_digest="x"), "controls of other data"),
+        ("runs/digits/controls.json", lambda d: d.update(controls=[]), "no trivial control"),
+        ("prepared/digits/manifest.json", lambda d: d.update(settings={"x": 1}), "other settings"),
+        ("measured/gru.json", lambda d: d.update(arch="rnn"), "holds measurements of rnn"),
+    ],
+)
+def test_bad_evidence_is_refused(tmp_path: Path, file: str, change: Callable[[Any], object], what: str) -> None:
+    of = plan({"digits": [{}]})
+    write(tmp_path, of, clear)
+    _edit(tmp_path / file, change)
+    with pytest.raises(DataError, match=what) as caught:
+        analyse.summarise(of, tmp_path)
+    assert file in caught.value.where
+    assert len(str(caught.value).splitlines()) == 3
+
+
+def test_stale_runs_are_refused(tmp_path: Path) -> None:
+    of = plan({"digits": [{}]})
+    write(tmp_path, of, clear)
+    longer = tuple(c.model_copy(update={"train": records.TrainSettings(steps=301)}) for c in of.cells)
+    with pytest.raises(DataError, match="stale: the setting differs"):
+        analyse.summarise(of.model_copy(update={"cells": longer}), tmp_path)
+    _edit(tmp_path / "tuned/digits/gru.json", lambda data: data.update(learning_rate=0.01))
+    with pytest.raises(DataError, match="stale: the learning rate"):
+        analyse.summarise(of, tmp_path)
+    (archs.FOLDER / "rnn.py").write_text("VERSION = 2\nSETTINGS = {'layers': 1, 'dropout': 0.0}\n", encoding="utf-8")
+    with pytest.raises(DataError, match="stale: the version of the core"):
+        analyse.summarise(of, tmp_path)
+
+
+def test_runs_on_other_data_are_refused(tmp_path: Path) -> None:
+    of = plan({"digits": [{}]})
+    write(tmp_path, of, clear)
+    setting = of.cell("digits", "rnn")
+    runs = tuple(result(setting, seed, 0.5, "other data") for seed in of.seeds)
+    path = tmp_path / "runs" / "digits" / "rnn" / "results.json"
+    records.Runs(task="digits", arch="rnn", results=runs).write(path)
+    with pytest.raises(DataError, match="data_digest differs"):
+        analyse.summarise(of, tmp_path)
+
+
+def test_seeds_outside_the_plan_are_left_aside(tmp_path: Path) -> None:
+    of = plan({"digits": [{}]})
+    write(tmp_path, of, clear)
+    before = analyse.table(analyse.summarise(of, tmp_path))
+    setting = of.cell("digits", "rnn")
+    extra = result(setting, 99, 0.0, digest("digits"))
+    _edit(tmp_path / "runs/digits/rnn/results.json", lambda data: data["results"].insert(0, extra.plain()))
+    assert analyse.table(analyse.summarise(of, tmp_path)).equals(before)
+
+
+# ---------------------------------------------------------------- tables
+
+
+def test_results_table_is_stable_and_free_of_clock_and_host(tmp_path: Path) -> None:
+    of = plan(seeds=(1, 2, 3))
+    first = analyse.table(summarised(tmp_path, of, clear)).to_csv(index=False)
+    for task in of.task_ids:
+        for arch in of.architectures:
+            later = provenance(started="2030-01-01T00:00:00Z", commit="f" * 16, load_before=3.0)
+            runs = {str(s): later for s in of.seeds}
+            records.RunProvenances(task=task, arch=arch, runs=runs).write(
+                tmp_path / "runs" / task / arch / "provenance.json"
+            )
+    assert analyse.table(analyse.summarise(of, tmp_path)).to_csv(index=False) == first
+    lines = first.splitlines()
+    assert len(lines) == 1 + 3 * 5 * 3
+    assert repr(clear("digits", "gru", 3)) in first
+    assert lines[1:] == sorted(lines[1:])
+
+
+def test_failed_runs_have_a_row_without_a_score(tmp_path: Path) -> None:
+    of = plan({"digits": [{}]}, ("rnn", "gru"))
+    write(tmp_path, of, clear)
+    write_cell(tmp_path, of, "digits", "gru", lambda *_: None)
+    frame = analyse.table(analyse.summarise(of, tmp_path)).set_index(["arch", "seed"])
+    assert frame.loc[("gru", 3), "status"] == "diverged" and np.isnan(frame.loc[("gru", 3), "score"])
+    assert frame.loc[("rnn", 3), "score"] == clear("digits", "rnn", 3)
+
+
+def test_metrics_and_curves(tmp_path: Path) -> None:
+    summary = summarised(tmp_path, plan({"digits": [{}]}, ("rnn", "gru"), (1, 2)), clear)
+    assert analyse.metrics(summary) == {
+        "digits": {a: np.mean([clear("digits", a, s) for s in (1, 2)]) for a in ("rnn", "gru")}
+    }
+    curves = analyse.curves(summary)
+    assert list(curves.columns) == ["task", "arch", "seed", "step", "valid", "loss"]
+    assert len(curves) == 2 * 2 * 3 and list(curves["step"][:3]) == [100, 200, 300]

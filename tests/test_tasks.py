@@ -1,0 +1,550 @@
+"""Tasks: contracts for all of them, then what each promises, on small files written here and on the real ones."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from seqbench import prepared, tasks
+from seqbench.errors import DataError, InputError, MachineError
+from seqbench.prepared import SPLITS, Array, Prepared
+from seqbench.tasks import etth1, psmnist, sst2
+from seqbench.tasks._common import NEVER
+from seqbench.tasks._mnist import average_pool
+
+SMALL: dict[str, dict[str, Any]] = {
+    "adding": {"length": 21, "train": 300, "valid": 50, "test": 1000},
+    "copy_memory": {"delay": 7, "train": 300, "valid": 50, "test": 1000},
+    "digits": {},
+    "smnist": {"valid": 30},
+    "psmnist": {"valid": 30, "pool": 2},
+    "etth1": {"look_back": 24, "stride": 5},
+    "sst2": {"minimum_count": 1},
+}
+SEEDED = [name for name in SMALL if "data_seed" in tasks.find(name).Settings.model_fields]
+Raw = Mapping[str, Path]
+
+
+def idx(values: Array) -> bytes:
+    """A gzipped IDX file of bytes."""
+    sizes = b"".join(size.to_bytes(4, "big") for size in values.shape)
+    return gzip.compress(bytes([0, 0, 8, values.ndim]) + sizes + values.tobytes(), mtime=0)
+
+
+def mnist_files() -> dict[str, bytes]:
+    random = np.random.default_rng(1)
+    made = {}
+    for part, items in (("train", 130), ("test", 40)):
+        made[f"mnist-{part}-images"] = idx(random.integers(256, size=(items, 28, 28), dtype=np.uint8))
+        made[f"mnist-{part}-labels"] = idx(np.arange(items, dtype=np.uint8) % 10)
+    return made
+
+
+def ett_lines() -> list[str]:
+    """A header and 14420 hours: daily waves with a little noise, every channel on a scale of its own."""
+    random, hours = np.random.default_rng(2), np.arange(14420)
+    wave = np.sin(2 * np.pi * (hours[:, None] / 24 + np.arange(7) / 7))
+    table = (wave + 0.01 * random.standard_normal(wave.shape)) * np.arange(1, 8) + 5
+    start = datetime(2016, 7, 1)
+    rows = (f"{start + timedelta(hours=hour)}," + ",".join(map(repr, row)) for hour, row in enumerate(table.tolist()))
+    return ["date,HUFL,HULL,MUFL,MULL,LUFL,LULL,OT", *rows]
+
+
+SENTENCES = {
+    "train": ["1 a good film", "0 a bad film", "1 a good film", "0 dull", "1 seen in test", "1 great , great fun"],
+    "valid": ["1 good fun", "0 a bore of a film"],
+    "test": ["1 seen in test", "0 bad , bad film", "1 crème brûlée"],
+}
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Raw:
+    """Small raw files in the formats of the real ones, by source name."""
+    folder = tmp_path_factory.mktemp("raw")
+    contents = mnist_files() | {"etth1": "\n".join([*ett_lines(), ""]).encode()}
+    contents |= {f"sst2-{split}": "\n".join([*lines, ""]).encode() for split, lines in SENTENCES.items()}
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    return {name: folder / name for name in contents}
+
+
+def small(name: str, **changes: Any) -> tasks.Base:
+    return tasks.build(name, SMALL[name] | changes)
+
+
+def write(name: str, settings: dict[str, Any], raw: Raw, root: Path) -> Prepared:
+    job = tasks.build(name, settings)
+    arrays, defects = job.arrays({source: raw[source] for source in job.SOURCES})
+    folder = root / name
+    plain = job.settings.plain()
+    prepared.write(
+        folder,
+        task=name,
+        settings=plain,
+        version=job.VERSION,
+        spec=job.spec(arrays),
+        arrays=arrays,
+        defects=defects,
+        sources={},
+    )
+    return Prepared(folder)
+
+
+def control(name: str, data: Prepared) -> dict[str, dict[str, float]]:
+    found = tasks.build(name, data.manifest.settings).controls(data)
+    return {one.kind: one.metrics for one in found}
+
+
+# ---------------------------------------------------------------- every task
+
+
+def test_every_task_is_tested_here() -> None:
+    assert sorted(SMALL) == tasks.names()
+    for name in SMALL:
+        kind = tasks.find(name)
+        assert kind.TITLE and kind.FAMILY
+        assert not kind.KNOB or kind.KNOB in kind.Settings.model_fields
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_arrays_keep_the_contract(name: str, raw: Raw) -> None:
+    job = small(name)
+    arrays, _ = job.arrays(raw)
+    spec = job.spec(arrays)
+    assert set(arrays) >= {f"{split}.{part}" for split in SPLITS for part in "xy"}
+    for split in SPLITS:
+        x, y = arrays[f"{split}.x"], arrays[f"{split}.y"]
+        assert len(x) == len(y) > 0
+        assert x.shape[1] == spec.length
+        if spec.inputs == "tokens":
+            assert x.ndim == 2 and np.issubdtype(x.dtype, np.integer)
+            assert x.min() >= 0 and x.max() < spec.input_size
+        else:
+            assert x.shape[2:] == (spec.input_size,) and np.isfinite(x).all()
+        if spec.outputs == "values":
+            assert y.shape == (len(x), spec.output_size) and y.dtype == np.float32
+        else:
+            assert y.shape == ((len(x), spec.window) if spec.outputs == "steps" else (len(x),))
+            assert y.dtype == np.int64 and y.min() >= 0 and y.max() < spec.output_size
+        assert (f"{split}.lengths" in arrays) == spec.variable_length
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_same_settings_give_the_same_bytes(name: str, raw: Raw, tmp_path: Path) -> None:
+    first, second = (write(name, SMALL[name], raw, tmp_path / part) for part in "ab")
+    assert first.manifest == second.manifest
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_controls_are_finite_and_read_the_test_split_once(name: str, raw: Raw, tmp_path: Path) -> None:
+    data = write(name, SMALL[name], raw, tmp_path)
+    found = control(name, data)
+    assert data.test_reads == 1
+    assert "trivial" in found
+    for metrics in found.values():
+        assert data.spec.metric in metrics and np.isfinite(list(metrics.values())).all()
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in SMALL if name != "sst2"]
+)  # there unknown words may make two sentences equal
+def test_no_item_is_in_two_splits(name: str, raw: Raw) -> None:
+    arrays, _ = small(name).arrays(raw)
+    train, valid, test = ({item.tobytes() for item in arrays[f"{split}.x"]} for split in SPLITS)
+    assert not train & valid
+    assert not (train | valid) & test
+
+
+@pytest.mark.parametrize("name", SEEDED)
+def test_another_data_seed_gives_other_data(name: str, raw: Raw) -> None:
+    arrays, others = (small(name, data_seed=seed).arrays(raw)[0] for seed in (0, 1))
+    assert any(not np.array_equal(arrays[f"{split}.x"], others[f"{split}.x"]) for split in SPLITS)
+
+
+@pytest.mark.parametrize("name", ["adding", "copy_memory"])
+def test_splits_have_seeds_of_their_own(name: str) -> None:
+    arrays, _ = small(name).arrays({})
+    larger, _ = small(name, train=400, valid=60).arrays({})
+    np.testing.assert_array_equal(arrays["test.x"], larger["test.x"])
+    alike, _ = small(name, train=100, valid=100, test=100).arrays({})
+    assert all(not np.array_equal(alike["train.x"], alike[f"{split}.x"]) for split in ("valid", "test"))
+
+
+# ---------------------------------------------------------------- probes
+
+
+@pytest.mark.parametrize("length", [2, 21, 50])
+def test_adding_sums_one_marked_value_of_each_half(length: int) -> None:
+    arrays, _ = small("adding", length=length).arrays({})
+    for split in SPLITS:
+        values, marks = np.moveaxis(arrays[f"{split}.x"], 2, 0)
+        assert values.min() >= 0 and values.max() < 1
+        assert set(np.unique(marks)) <= {0, 1}
+        assert (marks[:, : length // 2].sum(axis=1) == 1).all()
+        assert (marks[:, length // 2 :].sum(axis=1) == 1).all()
+        np.testing.assert_allclose(arrays[f"{split}.y"][:, 0], (values * marks).sum(axis=1), rtol=1e-6)
+
+
+def test_adding_chance_is_one_sixth(tmp_path: Path) -> None:
+    found = control("adding", write("adding", SMALL["adding"], {}, tmp_path))
+    # Of (u + v - 1)^2 with u, v uniform: mean 1/6, mean square 1/15.
+    error = np.sqrt((1 / 15 - 1 / 36) / SMALL["adding"]["test"])
+    assert found["trivial"]["mse"] == pytest.approx(1 / 6, abs=4 * error)
+
+
+@pytest.mark.parametrize("delay", [1, 7])
+def test_copy_memory_asks_for_the_first_ten_symbols(delay: int) -> None:
+    arrays, _ = small("copy_memory", delay=delay).arrays({})
+    for split in SPLITS:
+        x, y = arrays[f"{split}.x"], arrays[f"{split}.y"]
+        assert x.shape[1] == delay + 20
+        np.testing.assert_array_equal(x[:, :10], y + 1)
+        assert set(np.unique(x[:, :10])) == set(range(1, 9))
+        assert (x[:, 10 : 9 + delay] == 0).all()
+        assert (x[:, 9 + delay] == 9).all()
+        assert (x[:, 10 + delay :] == 0).all()
+
+
+def test_copy_memory_chance_is_one_eighth(tmp_path: Path) -> None:
+    found = control("copy_memory", write("copy_memory", SMALL["copy_memory"], {}, tmp_path))
+    error = np.sqrt(1 / 8 * 7 / 8 / (10 * SMALL["copy_memory"]["test"]))
+    assert found["trivial"]["accuracy"] == pytest.approx(1 / 8, abs=4 * error)
+    assert found["trivial"]["cross_entropy"] == pytest.approx(np.log(8), abs=1e-12)
+
+
+def test_copy_memory_draws_again_what_another_split_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seqbench.tasks.copy_memory.RECALL", 2)  # 64 sequences: splits would meet
+    arrays, _ = small("copy_memory", train=500, valid=10, test=10).arrays({})
+    items = [{tuple(item) for item in arrays[f"{split}.y"]} for split in SPLITS]
+    assert len(arrays["train.y"]) == 500
+    assert len(set.union(*items)) == sum(map(len, items))
+
+
+# ---------------------------------------------------------------- images
+
+
+def test_digits_are_all_there_and_stratified() -> None:
+    arrays, notes = small("digits").arrays({})
+    assert [len(arrays[f"{split}.y"]) for split in SPLITS] == [1077, 360, 360]
+    assert arrays["train.x"].max() == 16
+    assert notes[0].startswith("0 repeated")
+    for split in SPLITS:
+        counts = np.bincount(arrays[f"{split}.y"], minlength=10) / len(arrays[f"{split}.y"])
+        np.testing.assert_allclose(counts, 0.1, atol=0.01)
+
+
+def test_repeated_digits_are_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, labels = np.repeat(np.arange(50.0), 64).reshape(50, 64), np.arange(50) % 10
+    twice = np.concatenate([images[:3], images]), np.concatenate([labels[:3], labels])
+    monkeypatch.setattr("seqbench.tasks.digits.load_digits", lambda return_X_y: twice)
+    arrays, notes = small("digits").arrays({})
+    pixels = np.concatenate([arrays[f"{split}.x"][:, 0, 0] for split in SPLITS])
+    assert sorted(pixels) == list(range(50))
+    assert notes[0].startswith("3 repeated")
+
+
+def test_digits_controls(tmp_path: Path) -> None:
+    data = write("digits", {}, {}, tmp_path)
+    found = control("digits", data)
+    most = np.bincount(data.split("train")["y"]).argmax()
+    assert found["trivial"]["accuracy"] == np.mean(data.split("test")["y"] == most)
+    assert 0.94 < found["strong"]["accuracy"] < 1
+    assert found["strong"]["cross_entropy"] < 0.25 < found["trivial"]["cross_entropy"]
+
+
+def test_a_class_that_train_lacks_is_never_predicted(tmp_path: Path) -> None:
+    labels = {"train": np.arange(130) % 9 + 1, "test": np.arange(40) % 10}  # train has no 0
+    paths = {}
+    for part, known in labels.items():
+        images = np.zeros((len(known), 28, 28), np.uint8)
+        images[np.arange(len(known)), 2 * known] = 255  # the label is the place of a line
+        for kind, values in (("images", images), ("labels", known.astype(np.uint8))):
+            paths[f"mnist-{part}-{kind}"] = tmp_path / f"{part}-{kind}"
+            paths[f"mnist-{part}-{kind}"].write_bytes(idx(values))
+    found = control("smnist", write("smnist", {"valid": 30}, paths, tmp_path))
+    assert found["trivial"]["accuracy"] == 0.1
+    assert found["strong"]["accuracy"] == 0.9
+    for metrics in found.values():  # one test label in ten is 0, at a cost of about -NEVER
+        assert metrics["cross_entropy"] == pytest.approx(-NEVER / 10, rel=0.1)
+
+
+def test_mnist_rows_come_from_the_right_part(raw: Raw) -> None:
+    arrays, _ = small("smnist", train=50, test=20).arrays(raw)
+    assert [len(arrays[f"{split}.y"]) for split in SPLITS] == [50, 30, 20]
+    for split in SPLITS:
+        part = "test" if split == "test" else "train"
+        images = np.frombuffer(gzip.decompress(raw[f"mnist-{part}-images"].read_bytes())[16:], np.uint8)
+        known = {image.tobytes(): row % 10 for row, image in enumerate(images.reshape(-1, 784))}
+        x, y = arrays[f"{split}.x"], arrays[f"{split}.y"]
+        assert x.dtype == np.uint8
+        assert [known[item.tobytes()] for item in x] == y.tolist()
+
+
+def test_mnist_pooling_averages_pixels(raw: Raw) -> None:
+    whole, halved = (small("smnist", pool=pool).arrays(raw)[0]["test.x"] for pool in (1, 2))
+    assert halved.shape == (40, 196, 1)
+    expected = whole[3].reshape(28, 28)[2:4, 6:8].mean()
+    assert abs(int(halved[3, 14 + 3, 0]) - expected) <= 0.5
+    np.testing.assert_array_equal(average_pool(np.full((1, 28, 28), 255, np.uint8), 4), 255)
+
+
+def test_asking_for_more_images_than_there_are_is_an_input_error(raw: Raw) -> None:
+    for settings in ({"train": 101}, {"valid": 130}, {"test": 41}):
+        with pytest.raises(InputError, match="more images"):
+            small("smnist", **settings).arrays(raw)
+
+
+@pytest.mark.parametrize("pool", [1, 2, 4])
+def test_psmnist_is_smnist_in_one_fixed_order(pool: int, raw: Raw) -> None:
+    plain, _ = small("smnist", pool=pool).arrays(raw)
+    mixed, notes = small("psmnist", pool=pool).arrays(raw)
+    steps = (28 // pool) ** 2
+    order = np.random.RandomState(92916).permutation(steps)
+    assert sorted(order) == list(range(steps))
+    assert psmnist.DIGESTS[steps] in notes[0]
+    for split in SPLITS:
+        np.testing.assert_array_equal(mixed[f"{split}.x"], plain[f"{split}.x"][:, order])
+        np.testing.assert_array_equal(mixed[f"{split}.y"], plain[f"{split}.y"])
+
+
+def test_psmnist_refuses_another_order(raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psmnist, "SEED", 1)
+    with pytest.raises(MachineError, match="permutation of 196 pixels"):
+        small("psmnist").arrays(raw)
+
+
+def damage_images(content: bytes) -> bytes:
+    return gzip.compress(gzip.decompress(content)[:-1])
+
+
+@pytest.mark.parametrize(
+    ("source", "damage", "message"),
+    [
+        ("mnist-train-images", lambda content: content[:-9], "gzip"),
+        ("mnist-train-images", lambda content: b"<html>" + content, "gzip"),
+        ("mnist-train-images", lambda content: content[:40] + bytes(40) + content[80:], "gzip"),
+        ("mnist-test-images", damage_images, "header says"),
+        ("mnist-test-images", lambda content: idx(np.zeros(40, np.uint8)), "3 dimensions"),
+        ("mnist-test-images", lambda content: idx(np.zeros((40, 28, 27), np.uint8)), "28"),
+        ("mnist-test-labels", lambda content: idx(np.zeros(39, np.uint8)), "39 labels"),
+        ("mnist-test-labels", lambda content: idx(np.full(40, 10, np.uint8)), "up to 10"),
+    ],
+)
+def test_a_bad_mnist_file_is_named(
+    source: str, damage: Callable[[bytes], bytes], message: str, raw: Raw, tmp_path: Path
+) -> None:
+    path = tmp_path / "bad.gz"
+    path.write_bytes(damage(raw[source].read_bytes()))
+    with pytest.raises(DataError, match=message) as error:
+        small("smnist").arrays({**raw, source: path})
+    assert error.value.where == str(path)
+
+
+# ---------------------------------------------------------------- ETTh1
+
+
+def table(path: Path) -> Array:
+    return np.loadtxt(path, delimiter=",", skiprows=1, usecols=range(1, 8))
+
+
+@pytest.mark.parametrize("settings", [{}, {"look_back": 336, "horizon": 192, "stride": 1}])
+def test_etth1_windows_by_hand(settings: dict[str, Any], raw: Raw) -> None:
+    job = small("etth1", **settings)
+    arrays, notes = job.arrays(raw)
+    back, ahead, stride = job.settings.look_back, job.settings.horizon, job.settings.stride
+    rows = table(raw["etth1"])
+    scaled = (rows - rows[:8640].mean(axis=0)) / rows[:8640].std(axis=0)
+    for split, first, last, step in (
+        ("train", back, 8640, stride),
+        ("valid", 8640, 11520, 1),
+        ("test", 11520, 14400, 1),
+    ):
+        x, y = arrays[f"{split}.x"], arrays[f"{split}.y"]
+        starts = range(first, last - ahead + 1, step)  # the first row forecast
+        assert len(x) == len(starts)
+        for window in (0, 1, len(starts) // 2, len(starts) - 1):
+            start = starts[window]
+            np.testing.assert_allclose(x[window], scaled[start - back : start], rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(y[window].reshape(ahead, 7), scaled[start : start + ahead], rtol=1e-5, atol=1e-6)
+    assert len(arrays["test.x"]) == 2880 - ahead + 1
+    assert "20 rows are not used" in notes[1]
+
+
+def test_etth1_knows_nothing_of_later_rows(raw: Raw, tmp_path: Path) -> None:
+    lines = raw["etth1"].read_text().splitlines()
+    tail = [line.rsplit(",", 1)[0] + ",1e6" for line in lines[8641:]]
+    (tmp_path / "other").write_text("\n".join([*lines[:8641], *tail]))
+    (before, _), (after, _) = (small("etth1").arrays({"etth1": path}) for path in (raw["etth1"], tmp_path / "other"))
+    np.testing.assert_array_equal(before["train.x"], after["train.x"])
+    np.testing.assert_array_equal(before["train.y"], after["train.y"])
+    np.testing.assert_array_equal(before["valid.x"][0], after["valid.x"][0])
+    assert (after["valid.y"][:, 6] > 1e4).all()
+
+
+def test_etth1_controls(raw: Raw, tmp_path: Path) -> None:
+    data = write("etth1", SMALL["etth1"], raw, tmp_path)
+    found = control("etth1", data)
+    x, y = (data.split("test")[part].astype(np.float64) for part in "xy")
+    error = x[:, -1:] - y.reshape(len(y), -1, 7)
+    assert found["trivial"]["mse"] == pytest.approx(np.mean(error**2), rel=1e-6)
+    assert found["trivial"]["mae"] == pytest.approx(np.mean(np.abs(error)), rel=1e-6)
+    assert found["trivial"]["mse"] == pytest.approx(2, rel=0.01)  # mean of (sin a - sin b)^2, deviation 1
+    assert found["strong"]["mse"] < 1e-3  # a daily wave is a linear function of the day before
+
+
+@pytest.mark.parametrize(
+    ("line", "text", "message"),
+    [
+        (1, "date,HUFL,HULL,MUFL,MULL,LUFL,OT,LULL", "columns"),
+        (5, "2016-07-01 03:00:00,1,2,3,,5,6,7", "could not convert"),
+        (6, "2016-07-01 04:00:00,1,2,3,nan,5,6,7", "not finite"),
+        (7, "2016-07-01 05:00:00,1,2,3,4,5,6,warm", "could not convert"),
+        (8, "2016-07-01 06:00:00,1,2,3,4,5,6", "7 fields"),
+        (9, "2016-07-01 06:00:00,1,2,3,4,5,6,7", "does not follow"),
+        (9, "2016-07-01 08:00:00,1,2,3,4,5,6,7", "does not follow"),
+        (10, "first of July,1,2,3,4,5,6,7", "Invalid isoformat"),
+        (13999, None, "ends after 13998 rows"),
+        (1, None, "ends after 0 rows"),
+    ],
+)
+def test_a_bad_line_of_etth1_is_named(line: int, text: str | None, message: str, raw: Raw, tmp_path: Path) -> None:
+    lines = raw["etth1"].read_text().splitlines()
+    lines = lines[:line] if text is None else [*lines[: line - 1], text, *lines[line:]]
+    path = tmp_path / "bad.csv"
+    path.write_text("\n".join([*lines, ""]))
+    with pytest.raises(DataError, match=message) as error:
+        etth1.read(path)
+    assert error.value.where == f"{path}, line {line}"
+
+
+# ---------------------------------------------------------------- SST-2
+
+
+def test_sst2_by_hand(raw: Raw) -> None:
+    job = small("sst2")
+    arrays, notes = job.arrays(raw)
+    # Kept: a good film / a bad film / dull / great , great fun. Words by count, then by alphabet.
+    words = ["a", "film", "great", ",", "bad", "dull", "fun", "good"]
+    number = {word: place for place, word in enumerate(words, start=2)}
+    kept = {"train": ["a good film", "a bad film", "dull", "great , great fun"]}
+    kept |= {split: [line[2:] for line in SENTENCES[split]] for split in ("valid", "test")}
+    for split, sentences in kept.items():
+        for row, length, sentence in zip(arrays[f"{split}.x"], arrays[f"{split}.lengths"], sentences, strict=True):
+            ids = [number.get(word, 1) for word in sentence.split()]
+            assert length == len(ids)
+            assert row.tolist() == ids + [0] * (5 - len(ids))
+    assert arrays["train.y"].tolist() == [1, 0, 0, 1]
+    assert arrays["test.y"].tolist() == [1, 0, 1]
+    assert job.spec(arrays).input_size == 10
+    assert [note.split()[0] for note in notes] == ["1", "1", "0"]
+
+
+def test_sst2_cuts_sentences_and_vocabulary(raw: Raw) -> None:
+    job = small("sst2", length=3, vocabulary=2)
+    arrays, notes = job.arrays(raw)
+    assert arrays["valid.x"].tolist() == [[1, 1, 0], [2, 1, 1]]
+    assert arrays["valid.lengths"].tolist() == [2, 3]
+    assert job.spec(arrays).input_size == 4
+    assert notes[2].startswith("3 sentences cut")
+    rare = small("sst2", minimum_count=2)
+    assert rare.spec(rare.arrays(raw)[0]).input_size == 5  # a, film, great
+
+
+def test_sst2_bag_of_words_ignores_padding_and_order(raw: Raw, tmp_path: Path) -> None:
+    lines = {"train": ["1 good film", "0 bad film", "1 so good", "0 so very bad"], "valid": ["1 good"]}
+    lines["test"] = ["1 film so very good", "0 very bad bad film", "1 good"]
+    paths = {f"sst2-{split}": tmp_path / split for split in SPLITS}
+    for split in SPLITS:
+        paths[f"sst2-{split}"].write_text("\n".join(lines[split]))
+    found = control("sst2", write("sst2", {"minimum_count": 1}, paths, tmp_path / "prepared"))
+    assert found["strong"]["accuracy"] == 1
+    assert found["trivial"]["cross_entropy"] == pytest.approx(np.log(2))
+    assert sst2._bag(np.array([[3, 2, 3, 0]]), 5).toarray().tolist() == [[0, 0, 1, 1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"1", "sentence is empty"),
+        (b"0   ", "sentence is empty"),
+        (b"", "label is ''"),
+        (b"2 fine", "label is '2'"),
+        (b"positive fine", "label is 'positive'"),
+        (b"1 cr\xe8me", "not UTF-8"),
+    ],
+)
+def test_a_bad_line_of_sst2_is_named(text: bytes, message: str, raw: Raw, tmp_path: Path) -> None:
+    path = tmp_path / "bad.txt"
+    path.write_bytes(b"1 good\n" + text + b"\n0 bad\n")
+    with pytest.raises(DataError, match=message) as error:
+        small("sst2").arrays({**raw, "sst2-train": path})
+    assert error.value.where == f"{path}, line 2"
+
+
+# ---------------------------------------------------------------- the real files
+
+
+@pytest.fixture(scope="session")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Raw]:
+    """Fetch the raw files of a task from the mirror, once."""
+    from seqbench import fetch
+
+    folder = tmp_path_factory.mktemp("real")
+
+    def get(name: str, mirror: str) -> Raw:
+        known = fetch.sources()
+        sources = [known[source] for source in tasks.find(name).SOURCES]
+        fetch.fetch(sources, folder, mirror, progress=None)
+        return {source.name: fetch.raw_file(source, folder) for source in sources}
+
+    return get
+
+
+Real = Callable[[str, str], Raw]
+
+
+@pytest.mark.mirror
+@pytest.mark.parametrize(("horizon", "mse", "mae"), [(96, 1.295, 0.713), (192, 1.325, 0.733), (336, 1.323, 0.744)])
+def test_real_etth1_repeats_as_published(
+    horizon: int, mse: float, mae: float, mirror: str, real: Real, tmp_path: Path
+) -> None:
+    """Zeng et al. 2023, Table 2, "Repeat": without the windows of the last incomplete batch of 32."""
+    job = tasks.build("etth1", {"horizon": horizon})
+    data = write("etth1", {"horizon": horizon}, real("etth1", mirror), tmp_path)
+    x, y = (data.split("test")[part] for part in "xy")
+    whole = len(x) // 32 * 32
+    published = job.score(np.tile(x[:whole, -1], horizon), y[:whole], data.spec)
+    assert (round(published["mse"], 3), round(published["mae"], 3)) == (mse, mae)
+    found = control("etth1", data)
+    assert found["trivial"]["mse"] == pytest.approx(mse, abs=0.01)
+    assert found["strong"]["mse"] < 0.4 * found["trivial"]["mse"]
+
+
+@pytest.mark.mirror
+def test_real_sst2(mirror: str, real: Real, tmp_path: Path) -> None:
+    data = write("sst2", {}, real("sst2", mirror), tmp_path)
+    assert data.manifest.sizes == {"train": 6909, "valid": 872, "test": 1821}
+    assert [note.split()[0] for note in data.manifest.defects] == ["3", "8", "0"]
+    found = control("sst2", data)
+    assert found["trivial"]["accuracy"] == pytest.approx(0.5, abs=0.01)
+    assert 0.78 < found["strong"]["accuracy"] < 0.84
+
+
+@pytest.mark.mirror
+@pytest.mark.parametrize("name", ["smnist", "psmnist"])
+def test_real_mnist(name: str, mirror: str, real: Real, tmp_path: Path) -> None:
+    data = write(name, {}, real(name, mirror), tmp_path)
+    assert data.manifest.sizes == {"train": 55_000, "valid": 5_000, "test": 10_000}
+    train, valid = data.split("train")["x"], data.split("valid")["x"]
+    pixels = np.concatenate([train, valid]).ravel()
+    assert pixels.mean() == pytest.approx(data.spec.shift, rel=1e-3)
+    assert pixels.std() == pytest.approx(data.spec.scale, rel=1e-3)
+    found = control(name, data)
+    assert found["trivial"]["accuracy"] == 0.1135
+    assert 0.9 < found["strong"]["accuracy"] < 0.93
