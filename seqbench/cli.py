@@ -78,8 +78,7 @@ def _device(args: argparse.Namespace) -> str:
 
 
 def _mirror(args: argparse.Namespace) -> str | None:
-    given = getattr(args, "mirror", None) or os.environ.get("SEQBENCH_MIRROR")
-    return given or config.read().get("mirror")
+    return getattr(args, "mirror", None) or os.environ.get("SEQBENCH_MIRROR") or _plan(args).mirror
 
 
 # ---------------------------------------------------------------- subcommands
@@ -89,7 +88,7 @@ def plan(args: argparse.Namespace) -> None:
     """Say what a run would do; with --to, write it as JSON."""
     found = _plan(args)
     if args.to:
-        found.write(args.to)
+        found.model_copy(update={"mirror": None}).write(args.to)  # an address of this machine, maybe with a password
     print(f"preset {found.preset} ({found.preset_reason}); device {found.device} ({found.device_reason})")
     print(f"{len(found.cells)} cells x {len(found.seeds)} seeds: {', '.join(found.task_ids)}")
     print(f"architectures: {', '.join(found.architectures)}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.metadata
+import os
 import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -89,6 +90,7 @@ class Plan(Record):
     device: Device
     device_reason: str
     mirror: str | None
+    """SEQBENCH_MIRROR of the environment, else that of the configuration."""
     seeds: tuple[Seed, ...]
     cells: tuple[Setting, ...]
     measure: MeasureSettings
@@ -255,7 +257,7 @@ def resolve(raw: Mapping[str, Any] | None = None) -> Plan:
         preset_reason=preset_reason,
         device=device,
         device_reason=device_reason,
-        mirror=params.mirror,
+        mirror=os.environ.get("SEQBENCH_MIRROR") or params.mirror,
         seeds=_unique(seeds, "seeds"),
         cells=cells,
         measure=preset.measure,

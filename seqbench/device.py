@@ -87,7 +87,7 @@ def fingerprint(device: torch.device) -> Hardware:
     versions = {"python": platform.python_version(), "torch": torch.__version__}
     versions |= {name: metadata.version(name) for name in packages}
     if cuda:
-        versions |= {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}
+        versions |= {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}  # type: ignore[no-untyped-call]
     return Hardware(
         device=device.type,
         name=properties.name if properties else _cpu_name(),

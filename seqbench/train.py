@@ -110,7 +110,7 @@ class Job:
         self.model.eval()
         outputs = []
         with torch.no_grad():
-            for index in torch.arange(len(data)).split(EVALUATION_BATCH):
+            for index in torch.split(torch.arange(len(data)), EVALUATION_BATCH):
                 x, _, lengths = data.rows(index)
                 outputs.append(self.model(x, lengths))
         self.model.train()

@@ -167,6 +167,23 @@ def test_control_not_beaten_is_said(clear_summary: Summary) -> None:
     assert ("control", "my_arch") in [(c.kind, c.arch) for c in summary.concerns]
 
 
+def test_where_higher_is_better_everything_turns(tmp_path: Path) -> None:
+    of = plan({"adding": [{"length": 20}]})
+    write(tmp_path, of, lambda t, a, s: None if (a, s) == ("rnn", 1) else clear(t, a, s))
+    _edit(tmp_path / "prepared/adding-20/manifest.json", lambda data: data["spec"].update(direction="max"))
+    for arch in ARCHS:
+        path = tmp_path / "runs/adding-20" / arch / "results.json"
+        _edit(path, lambda data: [run.update(direction="max") for run in data["results"]])
+    summary = analyse.summarise(of, tmp_path)
+    ranked = summary.of_task("adding-20")
+    assert ranked[0].arch == "my_arch" and ranked[-1].arch == "transformer"
+    assert {cell.arch: cell.against_control for cell in ranked}["my_arch"] == "no better"  # the better control has 1.0
+    worst = min(clear("adding-20", "transformer", s) for s in of.seeds)
+    assert summary.cell("adding-20", "rnn").counted[0] == worst
+    pair = summary.pair("adding-20", "my_arch", "transformer")
+    assert pair.winner == "my_arch" and pair.difference and pair.difference > 0
+
+
 def test_failed_seeds_count_as_the_worst_and_stay_visible(tmp_path: Path) -> None:
     def failing(task: str, arch: str, seed: int) -> float | None:
         return None if (arch, task) == ("transformer", "adding-20") and seed > 2 else clear(task, arch, seed)

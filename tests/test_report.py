@@ -160,6 +160,7 @@ def test_architectures_keep_their_look_and_differ() -> None:
 def test_decades() -> None:
     assert charts.decades([0.05, 0.25]) == (0.05, 0.1, 0.2)
     assert charts.decades([3.0, 2e4])[-1] == 1.0 and len(charts.decades([1e-20, 1.0])) <= 8
+    assert charts.decades([]) == ()
 
 
 def test_chart_tables_hold_failed_measurements_and_flags(summary: Summary) -> None:
@@ -174,3 +175,12 @@ def test_chart_tables_hold_failed_measurements_and_flags(summary: Summary) -> No
 def test_page_says_what_the_quick_preset_cannot(page: str) -> None:
     limits = page.split('id="limits"')[1]
     assert "The quick preset shows that everything works" in limits and "7 seeds" in limits
+
+
+def test_page_of_failures_only_is_still_a_page(tmp_path: Path) -> None:
+    of = planted.plan(TASKS, ("rnn", "gru"), (1, 2))
+    failed = planted.summary(tmp_path, of, lambda *_: None)
+    zero = [m.model_copy(update={"value": None}) for m in failed.measured[0].measurements]
+    measured = tuple(one.model_copy(update={"measurements": tuple(zero)}) for one in failed.measured)
+    page = report.render(failed.model_copy(update={"measured": measured}))
+    assert page.count("no score") >= 6 and "2 of 2 diverged" in page and "Nothing was measured." in page

@@ -55,9 +55,8 @@ def _design(design: Design) -> Iterator[Finding]:
         yield Finding(
             kind="design",
             text=f"Not testable with {_seeds(design.seeds)}: no pair of architectures can be called different",
-            detail=f"the smallest p that an exact test with {_seeds(design.seeds)} a side can reach is "
-            f"{number(design.smallest_p)}, after Holm's correction over {design.comparisons} comparisons "
-            f"{number(design.smallest_p_holm)}",
+            detail=f"With {_seeds(design.seeds)} a side an exact test reaches p = {number(design.smallest_p)} at best, "
+            f"after Holm's correction over {design.comparisons} comparisons {number(design.smallest_p_holm)}",
             anchor="pairs",
         )
 

@@ -98,6 +98,8 @@ class Axis:
 
 def decades(values: Sequence[float]) -> tuple[float, ...]:
     """Round ticks of a log axis: 1, 2, 5 over a narrow range, else powers of ten, some six of them."""
+    if not values:
+        return ()
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
     within = [m * 10.0**k for k in range(low, high + 1) for m in (1, 2, 5) if min(values) <= m * 10.0**k <= max(values)]
     step = max(1, round((high - low) / 6))
@@ -137,7 +139,7 @@ def draw(
         shape = by([looks[name].shape for name in names])
         layers.append(
             {
-                "mark": {"type": "point", "filled": True, "opacity": 1, "size": 70},
+                "mark": {"type": "point", "filled": True, "opacity": 1, "size": 55},
                 "encoding": {"y": y.encoding("y"), "shape": shape, "description": {"field": "tip"}},
             }
         )
@@ -151,13 +153,15 @@ def draw(
     quiet = {"gridColor": "currentColor", "gridOpacity": 0.12, "domain": False, "tickColor": "currentColor"}
     text = {"labelColor": "currentColor", "titleColor": "currentColor", "titleFontWeight": 500}
     spec = {
-        "width": 380,
-        "height": 220,
+        "width": 320,
+        "height": 190,
         "background": None,
         "data": {"values": [vars(dot) for dot in dots]},
         "layer": layers,
         "config": {
-            "axis": quiet | text | {"labelFontSize": 12, "titleFontSize": 12, "tickOpacity": 0.4, "labelOverlap": True},
+            "axis": quiet
+            | text
+            | {"labelFontSize": 11, "titleFontSize": 11, "titlePadding": 10, "tickOpacity": 0.4, "labelOverlap": True},
             "view": {"stroke": None},
         },
     }

@@ -1,7 +1,7 @@
 # The plan of this run, the folder's lock, and what every rule shares.
 import contextlib
-import os
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -29,11 +29,9 @@ MACHINE = 1000  # tokens of the machine: a job takes one, a measurement takes al
 
 # Jobs get device and mirror by environment, not as parameters: where a result was made stands in its
 # provenance, and looking at finished results on another machine must not make them again.
-os.environ["SEQBENCH_DEVICE"] = PLAN.device
-if PLAN.mirror:
-    os.environ.setdefault("SEQBENCH_MIRROR", PLAN.mirror)
-os.environ["PATH"] = os.pathsep.join(
-    [str(Path(sys.executable).parent), os.environ["PATH"]]
+shell.prefix(
+    f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
+    f" SEQBENCH_DEVICE={PLAN.device} SEQBENCH_MIRROR={shlex.quote(PLAN.mirror or '')}; "
 )
 
 workflow.global_resources.setdefault("machine", MACHINE)
@@ -58,6 +56,11 @@ def with_helpers(folder, name):
     """A task's or architecture's file, and what those of its folder share."""
     helpers = sorted(path.stem for path in Path("seqbench", folder).glob("_*.py"))
     return code(f"{folder}/{name}", *(f"{folder}/{helper}" for helper in helpers))
+
+
+def package(name):
+    """All files of a sub-package: code, template, style."""
+    return sorted(str(path) for path in Path("seqbench", name).iterdir() if path.is_file())
 
 
 def setting(wildcards):

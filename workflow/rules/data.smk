@@ -6,6 +6,8 @@ rule fetch:
         "data/raw/{raw}",
     log:
         "logs/fetch/{raw}.log",
+    conda:
+        "../envs/seqbench.yaml"
     threads: 1
     resources:
         machine=1,
@@ -34,6 +36,8 @@ rule prepare:
         "data/prepared/{task}/manifest.json",
     log:
         "logs/prepare/{task}.log",
+    conda:
+        "../envs/seqbench.yaml"
     threads: 1
     resources:
         machine=1,

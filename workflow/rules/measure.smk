@@ -10,6 +10,8 @@ rule measure:
     log:
         "logs/measure/{arch}.log",
     priority: -1
+    conda:
+        "../envs/seqbench.yaml"
     threads: workflow.cores
     resources:
         machine=MACHINE,

@@ -7,6 +7,8 @@ rule plan:
     log:
         "logs/plan.log",
     priority: 100
+    conda:
+        "../envs/seqbench.yaml"
     threads: 1
     resources:
         machine=1,
@@ -30,7 +32,7 @@ rule analyse:
             task=PLAN.task_ids,
             arch=PLAN.architectures,
         ),
-        code("analyse"),
+        package("analyse"),
         "data/sources.toml",
         plan="data/summary/plan.json",
     output:
@@ -40,6 +42,8 @@ rule analyse:
         results="reports/results.csv",
     log:
         "logs/analyse.log",
+    conda:
+        "../envs/seqbench.yaml"
     threads: 1
     resources:
         machine=1,
@@ -55,13 +59,13 @@ rule report:
     input:
         "data/summary/summary.json",
         "reports/results.csv",
-        code("report/__init__", "report/charts"),
-        "seqbench/report/template.html",
-        "seqbench/report/style.css",
+        package("report"),
     output:
         "reports/index.html",
     log:
         "logs/report.log",
+    conda:
+        "../envs/seqbench.yaml"
     threads: 1
     resources:
         machine=1,

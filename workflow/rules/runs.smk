@@ -9,6 +9,8 @@ rule control:
         "data/runs/{task}/controls.json",
     log:
         "logs/control/{task}.log",
+    conda:
+        "../envs/seqbench.yaml"
     threads: 1
     resources:
         machine=1,
@@ -29,6 +31,8 @@ rule tune:
         "data/tuned/{task}/{arch}.json",
     log:
         "logs/tune/{task}/{arch}.log",
+    conda:
+        "../envs/seqbench.yaml"
     threads: 1
     resources:
         machine=1,
@@ -54,6 +58,8 @@ rule train:
         "data/runs/{task}/{arch}/provenance.json",
     log:
         "logs/train/{task}/{arch}.log",
+    conda:
+        "../envs/seqbench.yaml"
     threads: 1
     resources:
         machine=1,
