@@ -60,16 +60,9 @@ def _json(text: str, option: str) -> dict[str, Any]:
 def _settings(args: argparse.Namespace) -> list[Setting]:
     """The cells meant by TASK ARCH: of --setting (one cell, as the DAG calls it) or of the plan."""
     if args.setting is not None:
-        return [_record(Setting, args.setting)]
+        return [config.typed(Setting, _json(args.setting, "--setting"), "--setting")]
     plan = _plan(args)
     return [plan.cell(task_id, args.arch) for task_id in plan.expand(args.task)]
-
-
-def _record(kind: type[Any], text: str) -> Any:
-    try:
-        return kind.from_data(_json(text, "--setting"))
-    except ValueError as error:
-        raise InputError(f"not a {kind.__name__} ({error})", "--setting", "leave it out to use params.yaml") from None
 
 
 def _device(args: argparse.Namespace) -> str:
@@ -212,7 +205,11 @@ def measure(args: argparse.Namespace) -> None:
     """Time an architecture and weigh its memory."""
     from seqbench import device, measure
 
-    settings = _record(config.MeasureSettings, args.setting) if args.setting else _plan(args).measure
+    settings = (
+        config.typed(config.MeasureSettings, _json(args.setting, "--setting"), "--setting")
+        if args.setting
+        else _plan(args).measure
+    )
     core = _json(args.core, "--core") if args.core else _plan(args).cores.get(args.arch, archs.defaults(args.arch))
     with device.lease(_device(args)) as here:
         record = measure.measure(args.arch, core, settings, here, lambda text: say(f"{args.arch}: {text}"))

@@ -142,7 +142,7 @@ def read(path: Path = PARAMS) -> dict[str, Any]:
     return data
 
 
-def _typed(kind: type[R], data: Any, where: str) -> R:
+def typed(kind: type[R], data: Any, where: str) -> R:
     """Validate; the first complaint becomes an InputError with the key's path and the nearest known key."""
     try:
         return kind.from_data(data)
@@ -224,14 +224,14 @@ def _choose_preset(wanted: str, device: Device, reason: str) -> tuple[str, str]:
 
 def resolve(raw: Mapping[str, Any] | None = None) -> Plan:
     """The plan of a configuration (default: params.yaml of this folder)."""
-    params = _typed(Params, read() if raw is None else dict(raw), str(PARAMS))
+    params = typed(Params, read() if raw is None else dict(raw), str(PARAMS))
     device, device_reason = _choose_device(params.device, cuda_devices())
     name, preset_reason = _choose_preset(params.preset, device, device_reason)
     path = PRESETS / f"{name}.yaml"
     base = read(path)
-    _typed(Preset, base, str(path))
+    typed(Preset, base, str(path))
     where = f"{path} + {PARAMS}, overrides" if params.overrides else str(path)
-    preset = _typed(Preset, merge(base, params.overrides), where)
+    preset = typed(Preset, merge(base, params.overrides), where)
     words = _task_words(params, name)
     for section, known in ((preset.tasks, tasks.names()), (preset.architectures, archs.names())):
         for word in section:
@@ -299,7 +299,7 @@ def _variants(task: str, preset: Preset, where: str) -> list[dict[str, Any]]:
     many = values if isinstance(values, list | tuple) else [values]
     place = f"{where}, tasks.{task}.data"
     choices = [given | {kind.KNOB: value} if kind.KNOB else given for value in many]
-    return [_typed(kind.Settings, choice, place).plain() for choice in choices]
+    return [typed(kind.Settings, choice, place).plain() for choice in choices]
 
 
 RANGES = {"layers": (1, 1000), "heads": (1, 1000), "expansion": (1, 1000), "dropout": (0.0, 0.99)}
@@ -339,8 +339,8 @@ def _cell(preset: Preset, task: str, settings: dict[str, Any], arch: str, where:
         arch=arch,
         core=_core(preset, section.core, arch, where),
         parameters=section.parameters or preset.parameters,
-        train=_typed(TrainSettings, merge(preset.train.plain(), section.train), f"{place}.train"),
-        tune=_typed(TuneSettings, merge(preset.tune.plain(), section.tune), f"{place}.tune"),
+        train=typed(TrainSettings, merge(preset.train.plain(), section.train), f"{place}.train"),
+        tune=typed(TuneSettings, merge(preset.tune.plain(), section.tune), f"{place}.tune"),
     )
 
 
@@ -358,7 +358,7 @@ def reproduce(plan: Plan, task_id: str, arch: str, seed: int) -> str:
     What the configuration changed against the preset is spelled out as `--set KEY=VALUE`.
     """
     cell = plan.cell(task_id, arch)
-    preset = _typed(Preset, read(PRESETS / f"{plan.preset}.yaml"), plan.preset)
+    preset = typed(Preset, read(PRESETS / f"{plan.preset}.yaml"), plan.preset)
     kind = tasks.find(cell.task)
     given = preset.tasks.get(cell.task, TaskSection()).data
     known = kind.Settings().plain() | given

@@ -5,6 +5,10 @@ import shlex
 import sys
 from pathlib import Path
 
+sys.path.insert(
+    0, str(workflow.basedir)
+)  # this clone's package, also where another one is installed
+
 from seqbench import fetch, files, tasks
 from seqbench.config import cuda_devices, identity, resolve
 from seqbench.errors import SeqbenchError
@@ -60,7 +64,9 @@ def with_helpers(folder, name):
 
 def package(name):
     """All files of a sub-package: code, template, style."""
-    return sorted(str(path) for path in Path("seqbench", name).iterdir() if path.is_file())
+    return sorted(
+        str(path) for path in Path("seqbench", name).iterdir() if path.is_file()
+    )
 
 
 def setting(wildcards):

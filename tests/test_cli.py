@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from seqbench import cli
+
+TINY = ["--preset", "quick", "--set", "train={steps: 10, eval_every: 5}", "--set", "tune={steps: 5}"]
+TINY += ["--set", "tasks.adding={data: {length: 6, train: 64, valid: 16, test: 16}}"]
+
+
+def error_lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    lines = capsys.readouterr().err.strip().splitlines()[-3:]
+    assert [text.split(":")[0] for text in lines] == ["error", "where", "fix"]
+    return lines
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["train", "addin", "lstm"], 2, "did you mean 'adding"),
+        (["train", "adding", "lstn"], 2, "did you mean 'lstm'"),
+        (["train", "adding", "lstm", "--preset", "quik"], 2, "did you mean 'quick'"),
+        (["train", "adding", "lstm", "--set", "train.stepz=1"], 2, "did you mean 'steps'"),
+        (["train", "adding", "lstm", "--set", "train"], 2, "KEY=VALUE"),
+        (["train", "adding", "lstm", "--seed", "1001", *TINY], 2, "tuning seed"),
+        (["train", "adding", "lstm", "--setting", "{"], 2, "not valid JSON"),
+        (["train", "adding", "lstm", "--setting", "{}"], 2, "Field required"),
+        (["fetch", "etth"], 2, "did you mean 'etth1'"),
+        (["fetch"], 2, "no source is named"),
+        (["fetch", "etth1", "--mirror", "ftp://x"], 2, "ftp"),
+        (["prepare", "etth1", "--preset", "full"], 3, "seqbench fetch etth1"),
+        (["analyse"], 3, "missing"),
+        (["report"], 3, "missing"),
+    ],
+)
+def test_errors_are_three_lines_with_their_code(
+    words: list[str], code: int, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([*words, "--root", str(tmp_path)]) == code
+    assert says in "\n".join(error_lines(capsys))
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_an_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["trian", "adding", "lstm"])
+    assert caught.value.code == 2
+    assert "did you mean 'train'" in error_lines(capsys)[2]
+
+
+def test_no_permission_is_three_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "prepared").write_text("a file where a folder must be")
+    assert cli.main(["prepare", "digits", "--root", str(tmp_path)]) != 0
+    error_lines(capsys)
+
+
+def test_an_unexpected_error_has_three_lines_and_with_debug_a_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(cli.COMMANDS, "plan", lambda _: 1 / 0)
+    assert cli.main(["plan"]) == 1
+    assert "ZeroDivisionError" in error_lines(capsys)[0]
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["plan", "--debug"])
+
+
+def test_a_single_train_command_does_all_that_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Prepares, tunes, trains in a process of its own; the second call finds it done."""
+    command = [
+        sys.executable,
+        "-m",
+        "seqbench",
+        "train",
+        "adding",
+        "gru",
+        "--seed",
+        "3",
+        *TINY,
+        "--root",
+        str(tmp_path),
+    ]
+    first = subprocess.run(command, capture_output=True, text=True, check=True)
+    results = tmp_path / "runs" / "adding-6" / "gru" / "results.json"
+    before = results.read_bytes()
+    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "chosen" in first.stderr and "seed 3: ok" in first.stderr
+    assert "already finished" in again.stderr and "chosen" not in again.stderr
+    assert results.read_bytes() == before
+    assert cli.main(["status", *TINY, "--set", "tasks.adding.tune={}", "--root", str(tmp_path)]) == 0
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "remove", "manifest"])
+def test_a_tampered_prepared_file_stops_training_and_is_made_again(
+    damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [*TINY, "--root", str(tmp_path)]
+    assert cli.main(["prepare", "adding", *options]) == 0
+    folder = tmp_path / "prepared" / "adding-6"
+    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+    path = folder / ("manifest.json" if damage == "manifest" else "train.x.npy")
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    if damage == "remove":
+        path.unlink()
+    else:
+        path.write_bytes(data[:-10] if damage in ("cut", "manifest") else data)
+    assert cli.main(["train", "adding", "gru", "--seed", "1", *options]) == 3
+    assert "seqbench prepare adding-6" in error_lines(capsys)[2]
+    assert cli.main(["prepare", "adding-6", *options]) == 0
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
