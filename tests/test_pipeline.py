@@ -1,0 +1,372 @@
+"""The whole DAG, as a person runs it: real Snakemake, DVC and git, in clones under a temporary folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+
+pytestmark = pytest.mark.slow
+
+TINY: dict[str, Any] = {
+    "preset": "quick",
+    "device": "cpu",
+    "architectures": ["rnn", "lstm"],
+    "tasks": ["adding", "digits"],
+    "seeds": [1, 2],
+    "overrides": {
+        "parameters": 3000,
+        "train": {"steps": 20, "eval_every": 10, "batch": 16},
+        "tune": {"steps": 10, "learning_rates": [0.003]},
+        "measure": {"lengths": [8], "repetitions": 3, "seconds": 0.1, "gradient_length": 5, "gradient_seeds": [1]},
+        "tasks": {"adding": {"data": {"length": [6, 8], "train": 64, "valid": 16, "test": 16}}},
+    },
+}
+
+
+def environment(**more: str) -> dict[str, str]:
+    """A person's shell with the environment on its PATH."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SEQBENCH", "PYTEST"))}
+    return kept | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"} | more
+
+
+def run(folder: Path, *command: str, code: int | None = 0, **more: str) -> str:
+    """Run a command; its whole output. `code` None: any."""
+    done = subprocess.run(
+        command, cwd=folder, env=environment(**more), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert code is None or done.returncode == code, f"exit code {done.returncode}\n{done.stdout[-6000:]}"
+    return done.stdout
+
+
+def snakemake(folder: Path, *words: str, **more: Any) -> str:
+    return run(folder, "snakemake", "--cores", "all", *words, **more)
+
+
+def configure(folder: Path, changes: Mapping[str, Any]) -> None:
+    (folder / "params.yaml").write_text(yaml.safe_dump(dict(changes)))
+
+
+def clone(folder: Path, params: Mapping[str, Any] = TINY) -> Path:
+    """A git clone of what stands in the working tree."""
+    listed = run(ROOT, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    configure(folder, params)
+    (folder / "dvc.lock").unlink(missing_ok=True)
+    run(folder, "git", "init", "--quiet")
+    commit(folder)
+    return folder
+
+
+def commit(folder: Path) -> None:
+    run(folder, "git", "add", "--all")
+    names = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+    run(folder, "git", *names, "commit", "--quiet", "--allow-empty", "--message", "state")
+
+
+def results(folder: Path) -> bytes:
+    return (folder / "reports" / "results.csv").read_bytes()
+
+
+def jobs(output: str) -> list[str]:
+    """The messages of the jobs that ran: "train adding-8 lstm"."""
+    return sorted(re.findall(r"^Job \d+: (.*)$", output, re.MULTILINE))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone in which the pipeline has run."""
+    folder = clone(tmp_path_factory.mktemp("finished") / "clone")
+    output = snakemake(folder)
+    assert "preset quick (pinned in the configuration); device cpu" in output
+    return folder
+
+
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path) -> Path:
+    """A finished clone to be changed."""
+    shutil.copytree(finished, tmp_path / "clone", symlinks=True)
+    return tmp_path / "clone"
+
+
+def test_the_report_and_its_table_are_there(finished: Path) -> None:
+    page = (finished / "reports" / "index.html").read_text(encoding="utf-8")
+    table = pd.read_csv(finished / "reports" / "results.csv")
+    assert len(page) < 1_500_000
+    assert len(table) == 3 * 2 * 2
+    assert set(table["status"]) == {"ok"}
+    for command in ("seqbench train adding-8 lstm --seed 1 --preset quick", "seqbench train digits rnn --seed 2"):
+        assert command in page
+
+
+def test_a_second_call_has_nothing_to_do(finished: Path) -> None:
+    assert "Nothing to be done" in snakemake(finished)
+
+
+def test_one_command_alone_gives_the_bytes_of_the_dag(finished: Path, tmp_path: Path) -> None:
+    options = ["--root", str(tmp_path), "--seed", "2"]
+    run(finished, "python", "-m", "seqbench", "train", "adding-8", "lstm", *options)
+    alone = list(tmp_path.glob("runs/adding-8/lstm/seed-2/*/result.json"))
+    assert len(alone) == 1
+    there = finished / "data" / alone[0].relative_to(tmp_path)
+    assert alone[0].read_bytes() == there.read_bytes()
+
+
+def test_touched_files_start_nothing(copy: Path) -> None:
+    for path in [*copy.rglob("data/**/*"), *copy.rglob("seqbench/**/*.py")]:
+        if path.is_file():
+            os.utime(path)
+    assert "Nothing to be done" in snakemake(copy)
+
+
+def test_one_changed_setting_runs_only_its_cells(copy: Path) -> None:
+    changed = json.loads(json.dumps(TINY))
+    changed["overrides"]["tasks"]["digits"] = {"train": {"steps": 10}}
+    configure(copy, changed)
+    ran = jobs(snakemake(copy))
+    assert {"train digits lstm", "train digits rnn"} <= set(ran)
+    assert not [job for job in ran if "adding" in job or "measure" in job or "prepare" in job]
+
+
+def test_another_seed_trains_only_that_seed(copy: Path) -> None:
+    notes = {path: path.stat().st_mtime_ns for path in copy.glob("data/runs/*/*/seed-*/*/result.json")}
+    configure(copy, TINY | {"seeds": [1, 2, 3]})
+    snakemake(copy)
+    assert {path: path.stat().st_mtime_ns for path in notes} == notes
+    assert len(pd.read_csv(copy / "reports" / "results.csv")) == 3 * 2 * 3
+
+
+MY_ARCH = '''
+"""A running mean of a linear map."""
+
+import torch
+from torch import nn
+
+VERSION = 1
+SETTINGS = {}
+
+
+class Core(nn.Module):
+    def __init__(self, width, *, length, causal):
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+
+    def forward(self, x, lengths=None):
+        steps = torch.arange(1, x.shape[1] + 1, device=x.device, dtype=x.dtype)
+        return x + torch.tanh(self.linear(x)).cumsum(1) / steps[:, None]
+
+    def step(self, x_t, state=None):
+        total, n = state if state is not None else (torch.zeros_like(x_t), torch.zeros(1))
+        total, n = total + torch.tanh(self.linear(x_t)), n + 1
+        return x_t + total / n, (total, n)
+'''
+
+
+def test_a_new_architecture_is_a_file_and_a_word(copy: Path) -> None:
+    assert len(MY_ARCH.splitlines()) < 40
+    (copy / "seqbench" / "archs" / "my_arch.py").write_text(MY_ARCH)
+    configure(copy, TINY | {"architectures": ["rnn", "lstm", "my_arch"]})
+    ran = jobs(snakemake(copy))
+    others = [job for job in ran if "my_arch" not in job]
+    assert others == ["analyse", "render reports/index.html", "write down the plan"]
+    assert len([job for job in ran if "my_arch" in job]) == 3 * 2 + 1
+    page = (copy / "reports" / "index.html").read_text(encoding="utf-8")
+    assert page.count("my_arch") > 20
+    assert set(pd.read_csv(copy / "reports" / "results.csv")["arch"]) == {"rnn", "lstm", "my_arch"}
+
+
+def kill_when(job: subprocess.Popen[str], ready: Any) -> bool:
+    """Kill the whole process group as soon as `ready()`; whether it was still running then."""
+    while job.poll() is None and not ready():
+        time.sleep(0.05)
+    running = job.poll() is None
+    if running:
+        os.killpg(job.pid, signal.SIGKILL)
+    job.communicate()
+    return running
+
+
+@pytest.mark.parametrize("moment", ["first result", "most results"])
+def test_kill_9_and_the_same_command_goes_on(moment: str, finished: Path, tmp_path: Path) -> None:
+    folder = clone(tmp_path / "clone")
+    wanted = 1 if moment == "first result" else 9
+
+    def done() -> list[Path]:
+        return list(folder.glob("data/runs/*/*/seed-*/*/provenance.json"))
+
+    job = subprocess.Popen(
+        ["snakemake", "--cores", "all"],
+        cwd=folder,
+        env=environment(),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert kill_when(job, lambda: len(done()) >= wanted)
+    before = {path: path.read_bytes() for path in done()}
+    assert wanted <= len(before) < 12
+    snakemake(folder)
+    assert results(folder) == results(finished)
+    # A run trained twice would carry another time.
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_two_starts_in_one_folder(copy: Path) -> None:
+    configure(copy, TINY | {"seeds": [4]})
+    holder = "import sys, time; from pathlib import Path; from seqbench import files\n"
+    holder += "with files.lock(Path('data/.lock')): print('held', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", holder], cwd=copy, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        output = snakemake(copy, code=5)
+        other.communicate("")
+    assert "error: another seqbench is at work in this folder" in output
+    snakemake(copy)
+
+
+def test_bad_configuration_is_three_lines(finished: Path) -> None:
+    output = snakemake(finished, "--config", 'tasks=["digitz"]', code=2)
+    lines = [line for line in output.splitlines() if line.startswith(("error:", "where:", "fix:"))]
+    assert lines[0] == "error: unknown task 'digitz'" and "did you mean 'digits'" in lines[2]
+    assert "Traceback" not in output
+
+
+def test_a_tampered_result_is_refused_and_nothing_is_lost(copy: Path) -> None:
+    path = copy / "data" / "runs" / "digits" / "lstm" / "results.json"
+    whole = path.read_text()
+    data = json.loads(whole)
+    data["results"][0]["learning_rate"] = 0.5
+    path.write_text(json.dumps(data))
+    before = results(copy)
+    output = run(copy, "python", "-m", "seqbench", "analyse", "--plan", "data/summary/plan.json", code=3)
+    assert "results.json" in output and "Traceback" not in output
+    assert results(copy) == before
+
+
+def test_a_failed_job_shows_its_three_lines_and_the_others_go_on(tmp_path: Path) -> None:
+    folder = clone(tmp_path / "clone", TINY | {"tasks": ["digits"], "seeds": [1]})
+    broken = "VERSION = 1\nSETTINGS = {}\n\n\ndef Core(*_, **__):\n    raise ValueError('no')\n"
+    (folder / "seqbench" / "archs" / "broken.py").write_text(broken)
+    configure(folder, TINY | {"tasks": ["digits"], "seeds": [1], "architectures": ["broken", "lstm"]})
+    output = snakemake(folder, code=1)
+    assert "error: " in output and "broken.py" in output
+    assert (folder / "data" / "runs" / "digits" / "lstm" / "results.json").exists()
+    assert not (folder / "data" / "tuned" / "digits" / "broken.json").exists()
+
+
+# ---------------------------------------------------------------- DVC
+
+
+def test_dvc_repro_push_pull(finished: Path, tmp_path: Path) -> None:
+    folder = clone(tmp_path / "clone")
+    run(folder, "dvc", "repro")
+    assert results(folder) == results(finished)
+    again = run(folder, "dvc", "repro")
+    assert "Data and pipelines are up to date." in again
+    assert "Running stage" not in again
+
+    run(folder, "dvc", "remote", "modify", "local", "url", str(tmp_path / "remote"))
+    commit(folder)
+    run(folder, "dvc", "push")
+    other = tmp_path / "other"
+    run(tmp_path, "git", "clone", "--quiet", str(folder), str(other))
+    run(other, "dvc", "pull")
+    assert "Nothing to be done" in snakemake(other)
+    (other / "reports" / "index.html").unlink()
+    assert jobs(snakemake(other)) == ["render reports/index.html"]
+    assert (other / "reports" / "index.html").read_bytes() == (folder / "reports" / "index.html").read_bytes()
+
+    metrics = json.loads(run(folder, "dvc", "metrics", "show", "--json"))
+    shown = next(iter(metrics.values()))["data"]
+    assert set(next(iter(shown.values()))["data"]) >= {"adding-6", "adding-8", "digits"}
+    run(folder, "dvc", "plots", "show", "--out", "plots")
+    assert (folder / "plots" / "index.html").exists()
+
+    changed = json.loads(json.dumps(TINY))
+    changed["overrides"]["tasks"]["digits"] = {"train": {"steps": 10}}
+    configure(folder, changed)
+    ran = jobs(run(folder, "dvc", "repro"))
+    assert {"train digits lstm", "train digits rnn"} <= set(ran)
+    assert not [job for job in ran if "adding" in job or "measure" in job]
+
+
+def test_a_killed_dvc_repro_goes_on(finished: Path, tmp_path: Path) -> None:
+    folder = clone(tmp_path / "clone")
+
+    def done() -> list[Path]:
+        return list(folder.glob("data/runs/*/*/seed-*/*/provenance.json"))
+
+    job = subprocess.Popen(
+        ["dvc", "repro"],
+        cwd=folder,
+        env=environment(),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert kill_when(job, lambda: len(done()) >= 2)
+    before = {path: path.read_bytes() for path in done()}
+    run(folder, "dvc", "repro")
+    assert results(folder) == results(finished)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+# ---------------------------------------------------------------- real data
+
+REAL: dict[str, Any] = TINY | {
+    "architectures": ["rnn", "lstm", "gru", "transformer"],
+    "tasks": ["smnist", "etth1", "sst2"],
+    "overrides": {
+        **TINY["overrides"],
+        "parameters": 20000,
+        "tasks": {
+            "smnist": {"data": {"pool": 4, "train": 500, "valid": 100, "test": 200}},
+            "etth1": {"data": {"horizon": [96], "stride": 50}},
+        },
+    },
+}
+
+
+@pytest.mark.mirror
+def test_real_data_from_bytes_to_report(mirror: str, tmp_path: Path) -> None:
+    """Downloads over HTTP, all four architectures, each beside its controls."""
+    folder = clone(tmp_path / "clone", REAL)
+    snakemake(folder, SEQBENCH_MIRROR=mirror)
+    table = pd.read_csv(folder / "reports" / "results.csv")
+    assert set(table["task"]) == {"smnist", "etth1-96", "sst2"}
+    assert set(table["status"]) == {"ok"} and len(table) == 3 * 4 * 2
+    page = (folder / "reports" / "index.html").read_text(encoding="utf-8")
+    for control in ("majority", "repeat", "linear", "bag of words"):
+        assert control in page.lower()
+    # Without the mirror and without network nothing is asked for again, since nothing is missing.
+    assert "Nothing to be done" in snakemake(folder)
+
+
+def test_no_network_is_said_at_once(tmp_path: Path) -> None:
+    folder = clone(tmp_path / "clone", REAL | {"tasks": ["etth1"]})
+    dead = "http://127.0.0.1:9"
+    output = snakemake(folder, "--", "prepared", code=1, SEQBENCH_MIRROR=dead, HTTPS_PROXY=dead)
+    assert "SEQBENCH_MIRROR" in output and "etth1" in output.lower()
+    assert not list(folder.glob("data/raw/**/*.csv"))
