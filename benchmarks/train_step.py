@@ -156,7 +156,7 @@ def objective(job: train.Job) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def plain(job: train.Job, fused: bool | None, epoch: Callable[[], Iterator[Any]]) -> Arm:
-    """The loop that a person writes; `epoch` gives its batches. `fused` None is AdamW's default (for-each)."""
+    """The loop that a person writes; `epoch` gives its batches. `fused` None leaves the choice to AdamW."""
     net, loss_of = job.model, objective(job)
     optimizer = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=0.0, fused=fused)
 
@@ -168,7 +168,7 @@ def plain(job: train.Job, fused: bool | None, epoch: Callable[[], Iterator[Any]]
         for step, (x, y) in enumerate(epoch(), start=1):
             optimizer.zero_grad()
             loss = loss_of(net(x), y)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(net.parameters(), CLIP)
             optimizer.step()
             if step % LOOK == 0:
@@ -181,7 +181,7 @@ def plain(job: train.Job, fused: bool | None, epoch: Callable[[], Iterator[Any]]
 
 def rows(data: batches.OnDevice, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
     """The cheapest batches there are: a permutation, cut into pieces."""
-    for index in torch.randperm(len(data)).split(batch):
+    for index in torch.split(torch.randperm(len(data)), batch):
         yield data.x[index], data.y[index]
 
 
