@@ -142,15 +142,21 @@ def control(args: argparse.Namespace) -> None:
 
 
 def _ensure_data(setting: Setting, args: argparse.Namespace) -> None:
-    """Fetch and prepare what a single command finds missing (in the DAG it is there)."""
-    task_id = config.identity(setting)
-    if (args.root / "prepared" / task_id / "manifest.json").exists():
-        return
-    from seqbench import fetch
+    """Fetch and prepare what is missing or was made with other settings (in the DAG: nothing)."""
     from seqbench.prepare import prepare
+    from seqbench.records import Manifest
 
-    known = fetch.sources() if tasks.find(setting.task).SOURCES else {}
-    fetch.fetch([known[name] for name in tasks.find(setting.task).SOURCES], args.root / "raw", _mirror(args), None)
+    path = args.root / "prepared" / config.identity(setting) / "manifest.json"
+    if path.exists():
+        manifest = Manifest.read(path, f"prepare it again: seqbench prepare {config.identity(setting)}")
+        if (manifest.settings, manifest.version) == (setting.task_settings, tasks.find(setting.task).VERSION):
+            return
+    sources = tasks.find(setting.task).SOURCES
+    if sources:
+        from seqbench import fetch
+
+        known = fetch.sources()
+        fetch.fetch([known[name] for name in sources], args.root / "raw", _mirror(args), None)
     prepare(setting.task, setting.task_settings, args.root)
 
 
@@ -188,7 +194,8 @@ def train(args: argparse.Namespace) -> None:
     device.deterministic()
     for setting in _settings(args):
         name = f"{config.identity(setting)} {setting.arch}"
-        seeds = tuple(dict.fromkeys(args.seed)) if args.seed else _plan(args).seeds
+        seeds = tuple(dict.fromkeys(args.seed or _plan(args).seeds))
+        whole = not args.seed or args.setting is not None  # a seed tried by hand leaves the cell's files alone
         if set(seeds) & set(setting.tune.seeds):
             raise InputError("a tuning seed cannot be reported", "--seed", f"other than {setting.tune.seeds}")
         _ensure_data(setting, args)
@@ -198,7 +205,7 @@ def train(args: argparse.Namespace) -> None:
                 say(f"{name}: {text}")
 
             rate = _tuned_rate(setting, args, here, tell)
-            train.train_cell(setting, rate, seeds, args.root, here, tell)
+            train.train_cell(setting, rate, seeds, args.root, here, tell, whole)
 
 
 def measure(args: argparse.Namespace) -> None:

@@ -7,6 +7,7 @@ settings hang on the task alone, so that no architecture can be given a private 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.metadata
 import os
@@ -177,6 +178,22 @@ def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
         old = merged.get(key)
         merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
     return merged
+
+
+def scalars(value: Any) -> Any:
+    """Texts that spell a number, a truth value or null, as what they spell.
+
+    Snakemake hands on what stands inside a list or mapping of its --config as text.
+    """
+    if isinstance(value, Mapping):
+        return {key: scalars(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [scalars(inner) for inner in value]
+    if isinstance(value, str):
+        with contextlib.suppress(yaml.YAMLError):
+            spelt = yaml.safe_load(value)
+            return spelt if spelt is None or isinstance(spelt, int | float) else value
+    return value
 
 
 # ---------------------------------------------------------------- devices and presets

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from seqbench import fetch, prepared, tasks
+from seqbench import fetch, files, prepared, tasks
 from seqbench.errors import DataError
 from seqbench.prepared import Prepared
 from seqbench.records import Controls, Manifest
@@ -19,11 +19,16 @@ def prepare(task: str, settings: Mapping[str, Any], root: Path) -> Manifest:
 
     Raises DataError where a raw file is missing or differs from data/sources.toml.
     """
+    folder = root / "prepared" / tasks.task_id(task, settings)
+    with files.lock(folder.parent / f".{folder.name}.lock", waiting=lambda: None):
+        return _prepare(task, settings, root, folder)
+
+
+def _prepare(task: str, settings: Mapping[str, Any], root: Path, folder: Path) -> Manifest:
     kind = tasks.find(task)
     known = fetch.sources() if kind.SOURCES else {}
     sources = {name: known[name] for name in kind.SOURCES}
     hashes = {name: source.sha256 for name, source in sources.items()}
-    folder = root / "prepared" / tasks.task_id(task, settings)
     manifest = _intact(folder)
     if manifest and (manifest.task, manifest.settings, manifest.version, manifest.sources) == (
         task,

@@ -12,6 +12,7 @@ import gc
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -315,22 +316,35 @@ def _conclude(
 
 
 def train_cell(
-    setting: Setting, rate: float, seeds: tuple[int, ...], root: Path, device: torch.device, say: Say
+    setting: Setting,
+    rate: float,
+    seeds: tuple[int, ...],
+    root: Path,
+    device: torch.device,
+    say: Say,
+    whole: bool = True,
 ) -> Runs:
-    """All seeds of a cell in one process, one after the other, each as if it were alone.
+    """Seeds of a cell in one process, one after the other, each as if it were alone.
 
-    Writes `results.json` and `provenance.json` of the cell under `root/runs/<task id>/<arch>`.
+    With `whole` they are all seeds of the cell: `results.json` and `provenance.json` under
+    `root/runs/<task id>/<arch>` are written from them. Otherwise only the runs' own folders change.
     """
     task_id = tasks.task_id(setting.task, setting.task_settings)
     splits = Splits(Prepared(root / "prepared" / task_id), device)
     results, notes = [], {}
     for seed in seeds:
-        result = train(setting, splits, rate, seed, root, lambda text, seed=seed: say(f"seed {seed}: {text}"))  # type: ignore[misc]
+        result = train(setting, splits, rate, seed, root, partial(_tell, say, seed))
         folder = run_folder(root, task_id, setting.arch, seed, result.key)
         results.append(result)
         notes[str(seed)] = Provenance.read(folder / "provenance.json", "train the cell again")
-    cell = root / "runs" / task_id / setting.arch
+        say(f"seed {seed}: {folder / 'result.json'}")
     runs = Runs(task=task_id, arch=setting.arch, results=tuple(results))
-    RunProvenances(task=task_id, arch=setting.arch, runs=notes).write(cell / "provenance.json")
-    runs.write(cell / "results.json")
+    if whole:
+        cell = root / "runs" / task_id / setting.arch
+        RunProvenances(task=task_id, arch=setting.arch, runs=notes).write(cell / "provenance.json")
+        runs.write(cell / "results.json")
     return runs
+
+
+def _tell(say: Say, seed: int, text: str) -> None:
+    say(f"seed {seed}: {text}")

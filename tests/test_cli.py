@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from seqbench import cli
+from seqbench.records import Result
 
 TINY = ["--preset", "quick", "--set", "train={steps: 10, eval_every: 5}", "--set", "tune={steps: 5}"]
 TINY += ["--set", "tasks.adding={data: {length: 6, train: 64, valid: 16, test: 16}}"]
@@ -84,12 +85,13 @@ def test_a_single_train_command_does_all_that_is_missing(tmp_path: Path, capsys:
         str(tmp_path),
     ]
     first = subprocess.run(command, capture_output=True, text=True, check=True)
-    results = tmp_path / "runs" / "adding-6" / "gru" / "results.json"
+    (results,) = tmp_path.glob("runs/adding-6/gru/seed-3/*/result.json")
     before = results.read_bytes()
     again = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "chosen" in first.stderr and "seed 3: ok" in first.stderr
     assert "already finished" in again.stderr and "chosen" not in again.stderr
     assert results.read_bytes() == before
+    assert not (tmp_path / "runs/adding-6/gru/results.json").exists()  # a seed by hand is not the whole cell
     assert cli.main(["status", *TINY, "--set", "tasks.adding.tune={}", "--root", str(tmp_path)]) == 0
 
 
@@ -112,3 +114,12 @@ def test_a_tampered_prepared_file_stops_training_and_is_made_again(
     assert "seqbench prepare adding-6" in error_lines(capsys)[2]
     assert cli.main(["prepare", "adding-6", *options]) == 0
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
+
+
+def test_data_prepared_with_other_settings_is_made_again(tmp_path: Path) -> None:
+    options = [*TINY, "--root", str(tmp_path)]
+    assert cli.main(["prepare", "adding", *options]) == 0
+    changed = ["--set", "tasks.adding.data.train=48"]
+    assert cli.main(["train", "adding", "rnn", "--seed", "1", *options, *changed]) == 0
+    (path,) = tmp_path.glob("runs/adding-6/rnn/seed-1/*/result.json")
+    assert Result.read(path, "").data_sizes["train"] == 48

@@ -82,7 +82,7 @@ def test_broken_yaml_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("preset", ["quick", "full"])
 def test_every_preset_resolves_for_every_task(preset: str) -> None:
     found = config.load({"preset": preset, "device": "cpu"})
-    assert set(found.architectures) == {"rnn", "lstm", "gru", "transformer"}
+    assert list(found.architectures) == config.read()["architectures"]
     assert len(found.cells) == len(found.task_ids) * len(found.architectures)
 
 
@@ -139,3 +139,12 @@ def test_errors_carry_all_three_lines_through_a_copy() -> None:
 
     error = copy.copy(SeqbenchError("a", "b", "c"))
     assert str(error) == "error: a\nwhere: b\nfix:   c"
+
+
+def test_numbers_in_lists_of_the_command_line_are_numbers() -> None:
+    """Snakemake's --config gives them as text."""
+    given = {"seeds": ["1", "2"], "overrides": {"train": {"clip": "1e0", "steps": "5"}}, "mirror": "null"}
+    found = plan(**config.scalars(given), tasks=["adding"])
+    assert found.seeds == (1, 2) and found.mirror is None
+    assert found.cells[0].train.steps == 5
+    assert config.scalars({"a": ["lstm", "1e-3 s", "true"]}) == {"a": ["lstm", "1e-3 s", True]}

@@ -97,6 +97,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = clone(tmp_path_factory.mktemp("finished") / "clone")
     output = snakemake(folder)
     assert "preset quick (pinned in the configuration); device cpu" in output
+    assert "Traceback" not in output
     return folder
 
 
@@ -115,6 +116,21 @@ def test_the_report_and_its_table_are_there(finished: Path) -> None:
     assert set(table["status"]) == {"ok"}
     for command in ("seqbench train adding-8 lstm --seed 1 --preset quick", "seqbench train digits rnn --seed 2"):
         assert command in page
+
+
+def test_measurements_had_the_machine_to_themselves(finished: Path) -> None:
+    """Rule 19: no training job overlaps a measuring job, nor do two measuring jobs."""
+    trained = [
+        (run["started"], run["finished"])
+        for path in finished.glob("data/runs/*/*/provenance.json")
+        for run in json.loads(path.read_text())["runs"].values()
+    ]
+    measured = [json.loads(path.read_text())["provenance"] for path in finished.glob("data/measured/*.json")]
+    spans = [(note["started"], note["finished"]) for note in measured]
+    assert len(spans) == 2 and len(trained) == 12
+    for i, (start, end) in enumerate(spans):
+        others = [*trained, *spans[:i]]
+        assert not [other for other in others if other[0] < end and start < other[1]]
 
 
 def test_a_second_call_has_nothing_to_do(finished: Path) -> None:

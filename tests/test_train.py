@@ -213,6 +213,7 @@ def test_the_test_split_is_read_once_after_training(tmp_path: Path, monkeypatch:
 
 def test_tuning_never_reads_the_test_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     setting = cell(tmp_path)
+    cell(tmp_path / "b")
     names: list[str] = []
     split = Prepared.split
 
@@ -225,7 +226,10 @@ def test_tuning_never_reads_the_test_split(tmp_path: Path, monkeypatch: pytest.M
     assert set(names) == {"train", "valid"}
     assert [t.learning_rate for t in tuned.trials] == [0.001, 0.01]
     assert tuned.border  # two rates: each is an edge
+    three = setting.tune.model_copy(update={"learning_rates": (1e-7, 0.003, 1e6)})
+    assert not tune.tune(setting.model_copy(update={"tune": three}), tmp_path / "b", CPU, quiet).border
     assert Tuned.read(tmp_path / "tuned/adding-8/lstm.json", "") == tuned
+    assert set(names) == {"train", "valid"}
 
 
 def trials(*scores: tuple[float, float | None]) -> tuple[Any, ...]:

@@ -52,7 +52,7 @@ def task(plan: Plan, task_id: str, root: Path) -> TaskSummary:
 
 
 def _controls(path: Path, task_id: str, manifest: Manifest) -> Controls:
-    fix = f"make them again: seqbench controls {task_id}"
+    fix = f"make them again: seqbench control {task_id}"
     controls = Controls.read(path, fix)
     if controls.task != task_id or controls.data_digest != manifest.digest:
         raise DataError("controls of other data than what is prepared", str(path), fix)

@@ -10,7 +10,7 @@ sys.path.insert(
 )  # this clone's package, also where another one is installed
 
 from seqbench import fetch, files, tasks
-from seqbench.config import cuda_devices, identity, resolve
+from seqbench.config import cuda_devices, identity, resolve, scalars
 from seqbench.errors import SeqbenchError
 
 
@@ -21,7 +21,8 @@ def stop(error):
 
 
 try:
-    PLAN = resolve(config)
+    CONFIG = scalars(config)
+    PLAN = resolve(CONFIG)
     SOURCES = fetch.sources()
 except SeqbenchError as error:
     stop(error)
@@ -77,7 +78,7 @@ def setting(wildcards):
 def configuration():
     """What a person configured, as one JSON text, without what belongs to this machine."""
     return files.canonical(
-        {key: value for key, value in config.items() if key != "mirror"}
+        {key: value for key, value in CONFIG.items() if key != "mirror"}
     )
 
 
@@ -90,3 +91,11 @@ onstart:
         f"preset {PLAN.preset} ({PLAN.preset_reason}); device {PLAN.device} ({PLAN.device_reason})",
         file=sys.stderr,
     )
+
+
+onsuccess:
+    LOCK.close()
+
+
+onerror:
+    LOCK.close()
