@@ -15,7 +15,7 @@ import yaml
 
 import seqbench
 from seqbench import cli, fetch, tasks
-from seqbench.records import Runs
+from seqbench.records import Result
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -146,7 +146,8 @@ def test_the_examples_train(copy: Path) -> None:
     code = f"from seqbench import cli; [cli.main(['train', *cell, '--seed', '1']) for cell in {cells}]"
     run(copy, "-c", code)
     for task, arch in cells:
-        (result,) = Runs.read(copy / "data" / "runs" / task / arch / "results.json", "").results
+        (path,) = copy.glob(f"data/runs/{task}/{arch}/seed-1/*/result.json")
+        result = Result.read(path, "")
         assert (result.task, result.arch, result.status, result.steps) == (task, arch, "ok", 20)
 
 
