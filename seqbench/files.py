@@ -25,6 +25,7 @@ def machine_errors(path: Path) -> Iterator[None]:
         fixes = {
             errno.ENOSPC: "free space on this disk, then repeat the command: finished work is kept",
             errno.EDQUOT: "free space in your quota, then repeat the command: finished work is kept",
+            errno.EFBIG: "raise the limit on file sizes (ulimit -f), then repeat the command",
             errno.EACCES: "give your user write permission there, or work in a folder of your own",
             errno.EPERM: "give your user write permission there, or work in a folder of your own",
             errno.EROFS: "work in a folder on a writable disk",

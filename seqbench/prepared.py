@@ -68,7 +68,10 @@ def write(
 def _save(folder: Path, name: str, array: Array) -> ArrayInfo:
     path = folder / f"{name}.npy"
     array = np.ascontiguousarray(array)
-    np.save(path, array, allow_pickle=False)
+    with path.open("wb") as file:
+        # Not np.save: where the disk is full it raises an OSError that does not say so.
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        file.write(array.reshape(-1).view(np.uint8).data)
     return ArrayInfo(
         file=path.name,
         sha256=files.sha256_file(path),

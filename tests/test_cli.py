@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -123,3 +124,13 @@ def test_data_prepared_with_other_settings_is_made_again(tmp_path: Path) -> None
     assert cli.main(["train", "adding", "rnn", "--seed", "1", *options, *changed]) == 0
     (path,) = tmp_path.glob("runs/adding-6/rnn/seed-1/*/result.json")
     assert Result.read(path, "").data_sizes["train"] == 48
+
+
+def test_a_disk_that_takes_no_more_is_three_lines_and_leaves_nothing(tmp_path: Path) -> None:
+    """A real limit of the operating system cuts the write of an array in the middle."""
+    command = f"ulimit -f 8; exec {sys.executable} -m seqbench prepare adding {shlex.join(TINY)} --root {tmp_path}"
+    command += " --set tasks.adding.data.train=5000"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 5, done.stderr
+    assert [line.split(":")[0] for line in done.stderr.strip().splitlines()] == ["error", "where", "fix"]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"]
