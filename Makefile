@@ -9,6 +9,7 @@ export PATH := $(BIN):$(PATH)
 
 run: env
 	snakemake --cores all
+	@echo 'The report: reports/index.html'
 
 test: $(VENV)/test.done
 	ruff check .
