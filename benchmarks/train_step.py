@@ -101,7 +101,7 @@ class Case:
 
 CASES = (
     Case("adding", {"length": 50, "valid": 64, "test": 64}, parameters=6_000, batch=32, steps=30),
-    Case("smnist", {"pool": 2}, parameters=20_000, batch=16, steps=10),
+    Case("smnist", {"pool": 2}, parameters=20_000, batch=16, steps=40),
 )
 
 
@@ -286,7 +286,7 @@ def slower(ratios: prepared.Array, comparisons: int) -> bool:
 def main() -> int:
     """Print the table; 1 where a plain loop was quicker than seqbench."""
     parser = argparse.ArgumentParser(description="Training steps: seqbench against a plain loop and Lightning.")
-    parser.add_argument("--rounds", type=int, default=30, help="rounds of each cell (default 30)")
+    parser.add_argument("--rounds", type=int, default=20, help="rounds of each cell (default 20)")
     parser.add_argument("--arch", nargs="+", choices=archs.names(), default=archs.names(), help="default: all")
     chosen = parser.parse_args()
     device.deterministic()
