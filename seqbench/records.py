@@ -23,7 +23,6 @@ LOOP_VERSION = 1
 """Raise when training, evaluation or selection changes numbers: finished runs then run again."""
 
 # YAML reads `1e-3` as text: such numbers are taken as what the person meant.
-Number = Annotated[float, Field(strict=False, allow_inf_nan=False)]
 Positive = Annotated[float, Field(strict=False, gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(strict=False, ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
@@ -94,7 +93,6 @@ class Spec(Record):
     scale: float = 1.0
     ceiling: float | None = None
     """Best known or possible score, where there is one."""
-    variable_length: bool = False
 
 
 class ArrayInfo(Record):

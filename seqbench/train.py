@@ -68,7 +68,7 @@ class Job:
         self.spec, self.rate, self.folder, self.say = splits.data.spec, rate, folder, say
         self.device = device = splits.device
         self.task = tasks.build(setting.task, setting.task_settings)
-        self.seeds = {axis: derive(seed, axis) for axis in ("init", "order", "dropout")}
+        self.seeds = axes(seed)
         self.width = model.solve_width(self.spec, setting.arch, setting.core, setting.parameters)
         self.model = model.build(self.spec, setting.arch, setting.core, self.width, self.seeds["init"]).to(device)
         kind = torch.optim.AdamW if self.settings.optimizer == "adamw" else torch.optim.Adam
@@ -218,6 +218,11 @@ def versions(setting: Setting) -> Versions:
     return Versions(task=tasks.find(setting.task).VERSION, core=archs.version(setting.arch))
 
 
+def axes(seed: int) -> dict[str, int]:
+    """The seed of each named axis of a run: a change of one leaves the others alone."""
+    return {axis: derive(seed, axis) for axis in ("init", "order", "dropout")}
+
+
 def run_folder(root: Path, task_id: str, arch: str, seed: int, key: str) -> Path:
     """Where a run keeps its result, weights and resume states."""
     return root / "runs" / task_id / arch / f"seed-{seed}" / key[:16]
@@ -263,8 +268,7 @@ def train(setting: Setting, splits: Splits, rate: float, seed: int, root: Path, 
             return fit(made[0], setting.train.steps)
 
         outcome = guarded(work)
-        result = _conclude(outcome, made, key, setting, splits, rate, seed, folder)
-        result = result.model_copy(update={"test_reads": data.test_reads - reads})
+        result = _conclude(outcome, made, key, setting, splits, rate, seed, folder, reads)
         result.write(folder / "result.json")
         witness.provenance(outcome.seconds_before).write(folder / "provenance.json")
         checkpoint.clear(folder)
@@ -274,9 +278,17 @@ def train(setting: Setting, splits: Splits, rate: float, seed: int, root: Path, 
 
 
 def _conclude(
-    outcome: Fit, made: list[Job], key: str, setting: Setting, splits: Splits, rate: float, seed: int, folder: Path
+    outcome: Fit,
+    made: list[Job],
+    key: str,
+    setting: Setting,
+    splits: Splits,
+    rate: float,
+    seed: int,
+    folder: Path,
+    reads: int,
 ) -> Result:
-    """Final evaluation and record. A run that failed reads no test split."""
+    """Final evaluation and record; `reads` of the test split came before. A run that failed reads none."""
     data, spec, job = splits.data, splits.data.spec, made[0] if made else None
     best = best_point(outcome.curve, spec.direction)
     valid, test, sha256 = {}, {}, ""
@@ -291,7 +303,7 @@ def _conclude(
         task=tasks.task_id(setting.task, setting.task_settings),
         arch=setting.arch,
         seed=seed,
-        seeds={axis: derive(seed, axis) for axis in ("init", "order", "dropout")},
+        seeds=axes(seed),
         setting=setting,
         learning_rate=rate,
         versions=versions(setting),
@@ -306,7 +318,7 @@ def _conclude(
         direction=spec.direction,
         valid=valid,
         test=test,
-        test_reads=0,  # counted by the caller
+        test_reads=data.test_reads - reads,
         width=job.width if job else 0,
         parameters=model.count(job.model) if job else Parameters(embedding=0, frontend=0, core=0, head=0),
         state_bytes=model.state_bytes(job.model, spec) if job else 0,

@@ -539,10 +539,7 @@ def test_the_committed_entries_are_pinned_and_complete() -> None:
 
 
 @pytest.mark.mirror
-def test_every_entry_comes_from_a_real_mirror(tmp_path: Path) -> None:
-    mirror = os.environ.get("SEQBENCH_TEST_MIRROR")
-    if not mirror:
-        pytest.skip("SEQBENCH_TEST_MIRROR is not set")
+def test_every_entry_comes_from_a_real_mirror(mirror: str, tmp_path: Path) -> None:
     wanted = list(fetch.sources(COMMITTED).values())
     fetch.fetch(wanted, tmp_path, mirror, None)
     for one in wanted:

@@ -103,7 +103,7 @@ def test_steps_are_the_last_window() -> None:
 @both_ways
 @pytest.mark.parametrize("pooling", ["last", "mean"])
 def test_an_item_alone_equals_the_item_in_a_padded_batch(arch: str, causal: bool, pooling: str) -> None:
-    spec = change(CLASSES, causal=causal, pooling=pooling, variable_length=True)
+    spec = change(CLASSES, causal=causal, pooling=pooling)
     made, x = built(spec, arch).double().eval(), inputs(spec).double()
     lengths = torch.tensor([3, 7, 1, 5])
     outputs = made(x, lengths)

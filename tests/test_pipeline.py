@@ -209,14 +209,27 @@ def test_a_new_architecture_is_a_file_and_a_word(copy: Path) -> None:
     assert set(pd.read_csv(copy / "reports" / "results.csv")["arch"]) == {"rnn", "lstm", "my_arch"}
 
 
-def kill_when(job: subprocess.Popen[str], ready: Any) -> bool:
-    """Kill the whole process group as soon as `ready()`; whether it was still running then."""
-    while job.poll() is None and not ready():
+def done(folder: Path) -> list[Path]:
+    """A file of each finished run."""
+    return list(folder.glob("data/runs/*/*/seed-*/*/provenance.json"))
+
+
+def kill_when(folder: Path, *command: str, runs: int) -> bool:
+    """Start a command and kill its process group once `runs` runs have finished; whether it was at work then."""
+    job = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment(),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while job.poll() is None and len(done(folder)) < runs:
         time.sleep(0.05)
     running = job.poll() is None
     if running:
         os.killpg(job.pid, signal.SIGKILL)
-    job.communicate()
+    job.wait()
     return running
 
 
@@ -225,20 +238,8 @@ def test_kill_9_and_the_same_command_goes_on(moment: str, finished: Path, tmp_pa
     folder = clone(tmp_path / "clone")
     wanted = 1 if moment == "first result" else 6
 
-    def done() -> list[Path]:
-        return list(folder.glob("data/runs/*/*/seed-*/*/provenance.json"))
-
-    job = subprocess.Popen(
-        ["snakemake", "--cores", "all"],
-        cwd=folder,
-        env=environment(),
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert kill_when(job, lambda: len(done()) >= wanted)
-    before = {path: path.read_bytes() for path in done()}
+    assert kill_when(folder, "snakemake", "--cores", "all", runs=wanted)
+    before = {path: path.read_bytes() for path in done(folder)}
     assert wanted <= len(before) < 8
     snakemake(folder)
     assert results(folder) == results(finished)
@@ -330,20 +331,8 @@ def test_dvc_repro_push_pull(finished: Path, tmp_path: Path) -> None:
 def test_a_killed_dvc_repro_goes_on(finished: Path, tmp_path: Path) -> None:
     folder = clone(tmp_path / "clone")
 
-    def done() -> list[Path]:
-        return list(folder.glob("data/runs/*/*/seed-*/*/provenance.json"))
-
-    job = subprocess.Popen(
-        ["dvc", "repro"],
-        cwd=folder,
-        env=environment(),
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert kill_when(job, lambda: len(done()) >= 2)
-    before = {path: path.read_bytes() for path in done()}
+    assert kill_when(folder, "dvc", "repro", runs=2)
+    before = {path: path.read_bytes() for path in done(folder)}
     run(folder, "dvc", "repro")
     assert results(folder) == results(finished)
     assert {path: path.read_bytes() for path in before} == before

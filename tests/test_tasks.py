@@ -132,7 +132,9 @@ def test_arrays_keep_the_contract(name: str, raw: Raw) -> None:
         else:
             assert y.shape == ((len(x), spec.window) if spec.outputs == "steps" else (len(x),))
             assert y.dtype == np.int64 and y.min() >= 0 and y.max() < spec.output_size
-        assert (f"{split}.lengths" in arrays) == spec.variable_length
+        if f"{split}.lengths" in arrays:
+            lengths = arrays[f"{split}.lengths"]
+            assert lengths.shape == (len(x),) and lengths.min() >= 1 and lengths.max() <= spec.length
 
 
 @pytest.mark.parametrize("name", SMALL)

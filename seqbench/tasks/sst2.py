@@ -78,7 +78,6 @@ class Task(Base):
             pooling="mean",
             embedding=64,
             ceiling=1.0,
-            variable_length=True,
         )
 
     def arrays(self, raw: Mapping[str, Path]) -> tuple[dict[str, Array], tuple[str, ...]]:
