@@ -151,7 +151,7 @@ def _ensure_data(setting: Setting, args: argparse.Namespace) -> None:
         manifest = Manifest.read(path, f"prepare it again: seqbench prepare {config.identity(setting)}")
         if (manifest.settings, manifest.version) == (setting.task_settings, tasks.find(setting.task).VERSION):
             return
-    sources = tasks.find(setting.task).SOURCES
+    sources = tasks.build(setting.task, setting.task_settings).sources()
     if sources:
         from seqbench import fetch
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from seqbench import fetch, files, prepared, tasks
-from seqbench.errors import DataError
+from seqbench.errors import DataError, InputError
 from seqbench.prepared import Prepared
 from seqbench.records import Controls, Manifest
 
@@ -25,10 +25,12 @@ def prepare(task: str, settings: Mapping[str, Any], root: Path) -> Manifest:
 
 
 def _prepare(task: str, settings: Mapping[str, Any], root: Path, folder: Path) -> Manifest:
-    kind = tasks.find(task)
-    known = fetch.sources() if kind.SOURCES else {}
-    sources = {name: known[name] for name in kind.SOURCES}
-    hashes = {name: source.sha256 for name, source in sources.items()}
+    kind, job = tasks.find(task), tasks.build(task, settings)
+    known = fetch.sources() if job.sources() else {}
+    sources = {name: known[name] for name in job.sources()}
+    hashes = {name: source.sha256 for name, source in sources.items()} | {
+        str(path): _own_digest(path) for path in job.own_files()
+    }
     manifest = _intact(folder)
     if manifest and (manifest.task, manifest.settings, manifest.version, manifest.sources) == (
         task,
@@ -40,7 +42,7 @@ def _prepare(task: str, settings: Mapping[str, Any], root: Path, folder: Path) -
     for source in sources.values():
         fetch.verify(source, root / "raw")
     raw = {name: fetch.raw_file(source, root / "raw") for name, source in sources.items()}
-    job = tasks.build(task, settings)
+    raw |= {str(path): path for path in job.own_files()}
     arrays, defects = job.arrays(raw)
     return prepared.write(
         folder,
@@ -52,6 +54,13 @@ def _prepare(task: str, settings: Mapping[str, Any], root: Path, folder: Path) -
         defects=defects,
         sources=hashes,
     )
+
+
+def _own_digest(path: Path) -> str:
+    if not path.is_file():
+        raise InputError("the file is missing", str(path), "give the path of a file, from the folder of the clone")
+    with files.machine_errors(path):
+        return files.sha256_file(path)
 
 
 def _intact(folder: Path) -> Manifest | None:

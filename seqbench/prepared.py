@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ def write(
     defects: tuple[str, ...],
     sources: Mapping[str, str],
 ) -> Manifest:
-    """Write arrays (`train.x`, `train.y`, optional `train.lengths`, and so for valid and test).
+    """Write arrays (`train.x`, `train.y`, optional `train.lengths`, and so for valid and test; others without split).
 
     Everything is written to a folder beside `folder`, which takes the name at the end.
     The bytes depend on the arguments only.
@@ -81,6 +81,16 @@ def _save(folder: Path, name: str, array: Array) -> ArrayInfo:
     )
 
 
+def pack(texts: Iterable[str]) -> Array:
+    """Texts without line ends as one array of bytes: UTF-8, one text a line."""
+    return np.frombuffer("".join(f"{text}\n" for text in texts).encode(), np.uint8)
+
+
+def unpack(array: Array) -> list[str]:
+    """The texts of `pack`."""
+    return np.asarray(array).tobytes().decode().split("\n")[:-1]
+
+
 class Prepared:
     """A prepared data set, checked against its manifest when opened.
 
@@ -106,12 +116,18 @@ class Prepared:
         return self.manifest.spec
 
     def split(self, name: str) -> dict[str, Array]:
-        """Arrays of a split by memory map: x (items, time[, features]), y, and lengths where they vary."""
+        """Arrays of a split by memory map, as `seqbench.tasks` describes them: x, y, and lengths where they vary."""
         if name == "test":
             self.test_reads += 1
         start = f"{name}."
-        return {
-            key.removeprefix(start): np.load(self.folder / info.file, mmap_mode="r", allow_pickle=False)
-            for key, info in self.manifest.arrays.items()
-            if key.startswith(start)
-        }
+        return {key.removeprefix(start): self._load(key) for key in self.manifest.arrays if key.startswith(start)}
+
+    def array(self, name: str) -> Array:
+        """An array that belongs to no split (a vocabulary, word vectors), by memory map."""
+        if name.split(".")[0] in SPLITS or name not in self.manifest.arrays:
+            raise DataError(f"the prepared data has no array '{name}'", str(self.folder), self._fix)
+        return self._load(name)
+
+    def _load(self, name: str) -> Array:
+        path = self.folder / self.manifest.arrays[name].file
+        return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))

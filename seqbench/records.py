@@ -29,6 +29,11 @@ Count = Annotated[int, Field(ge=1)]
 
 Status = Literal["ok", "diverged", "out_of_memory", "time_limit"]
 
+PAD, UNKNOWN, BEGIN, END = 0, 1, 2, 3
+"""Tokens with a meaning of their own, where a task has them."""
+UNSCORED = -1
+"""A label that is not scored."""
+
 
 class Record(BaseModel):
     """Frozen, typed, no unknown keys."""
@@ -67,32 +72,60 @@ class Spec(Record):
     """What a task asks of a model; with it the frontend, head, loss and score are settled.
 
     `inputs` are "tokens" (integers below `input_size`) or "values" (`input_size` numbers a
-    step, used as (value - shift) / scale). `outputs`: "classes" (one label per sequence,
-    cross-entropy), "steps" (one label for each of the last `window` steps, cross-entropy),
-    "values" (`output_size` numbers per sequence, mean squared error).
+    step, used as (value - shift) / scale). `outputs` are, with cross-entropy as the loss,
+
+    - "classes": one label per sequence;
+    - "steps": one label for each of the last `window` steps;
+    - "every": one label for each step, UNSCORED where none is asked for;
+    - "stream": one label for each step of one long sequence, which is read in windows of
+      `length` steps; a core that can carries its state from each window to the next;
+    - "sequence": a sequence of tokens of its own length, by an encoder and a decoder;
+
+    and "values": `output_size` numbers per sequence, with mean squared error.
     """
 
     inputs: Literal["tokens", "values"]
     input_size: Count
-    outputs: Literal["classes", "steps", "values"]
+    outputs: Literal["classes", "steps", "every", "stream", "sequence", "values"]
     output_size: Count
     length: Count
-    """Longest sequence, in steps."""
+    """Longest sequence, in steps; with "stream" the window."""
     window: int = 0
     """With "steps": how many last steps are scored."""
+    target_length: int = 0
+    """With "sequence": longest target, with its end mark."""
     metric: str
     """The score that ranks: a key of what `Task.score` returns."""
     direction: Literal["max", "min"]
+    selection: Literal["metric", "cross_entropy"] = "metric"
+    """What is looked at on validation: the metric, or (where that is dear) the loss."""
+    scorer: str = ""
+    """What computed the metric, where a library has a signature for it."""
     unit: str = ""
     causal: bool = True
     """False: output i may depend on later inputs, and every core reads both ways."""
-    pooling: Literal["last", "mean"] = "last"
+    pooling: Literal["last", "mean", "ends"] = "last"
+    """With "classes" and "values": the last step, the mean over steps, or the last step's first
+    half beside the first step's second half: the final states of both directions."""
+    connection: Literal["none", "additive", "attention"] = "none"
+    """With "sequence": what the decoder sees of the encoder: its final state at each step; all its
+    steps by additive attention; or by the core's own cross-attention, additive where it has none."""
     embedding: int = 0
     """Columns of the embedding table (tokens only); the same for every architecture."""
+    tied: bool = False
+    """The embedding table is also the last map of the head (Press & Wolf 2017); then it is outside
+    the parameter budget on both sides."""
+    dropout: Annotated[float, Field(strict=False, ge=0, lt=1)] = 0.0
+    """On what the frontend gives to the core and the core to the head; a core's own is its own."""
     shift: float = 0.0
     scale: float = 1.0
     ceiling: float | None = None
     """Best known or possible score, where there is one."""
+
+    @property
+    def watched(self) -> tuple[str, Literal["max", "min"]]:
+        """The score that epochs and learning rates are chosen by, on validation, and its direction."""
+        return (self.metric, self.direction) if self.selection == "metric" else ("cross_entropy", "min")
 
 
 class ArrayInfo(Record):
@@ -118,7 +151,7 @@ class Manifest(Record):
     defects: tuple[str, ...]
     """Each known defect of the source and what was done about it, with counts."""
     sources: dict[str, str]
-    """sha256 of each raw file read."""
+    """sha256 of each raw file read: by source name, or by path for a person's own file."""
     digest: str
     """sha256 over task, version, spec and the arrays' hashes: the data part of every run's key."""
 
@@ -206,7 +239,7 @@ class Point(Record):
     loss: float | None
     """Mean training loss since the look before (None where it was not finite)."""
     valid: float | None
-    """Validation score (the task's metric)."""
+    """Validation score (the one that `Spec.watched` names)."""
     learning_rate: float
 
 
@@ -223,6 +256,18 @@ class Parameters(Record):
     def matched(self) -> int:
         """What the budget counts."""
         return self.frontend + self.core + self.head
+
+
+class Sample(Record):
+    """One thing that a trained model said, for people to read."""
+
+    source: str
+    reference: str
+    output: str
+    source_tokens: tuple[str, ...] = ()
+    output_tokens: tuple[str, ...] = ()
+    attention: tuple[tuple[float, ...], ...] = ()
+    """(output tokens, source tokens), rounded to two digits; empty: the model has none."""
 
 
 class Result(Record):
@@ -258,6 +303,9 @@ class Result(Record):
     """Bytes of streaming state of one sequence after `spec.length` steps."""
     curve: tuple[Point, ...]
     weights_sha256: str
+    scorer: str = ""
+    """Signature of the library that computed the metric."""
+    samples: tuple[Sample, ...] = ()
 
     @property
     def score(self) -> float | None:

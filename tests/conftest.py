@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import small
 
 ROOT = Path(__file__).parent.parent
 
@@ -26,6 +27,16 @@ def mirror() -> str:
     if not address:
         pytest.skip("no data mirror: SEQBENCH_TEST_MIRROR is not set")
     return address
+
+
+@pytest.fixture(scope="session")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> small.Raw:
+    """Small raw files in the formats of the real ones, by source name."""
+    folder = tmp_path_factory.mktemp("raw")
+    made = small.contents()
+    for name, content in made.items():
+        (folder / name).write_bytes(content)
+    return {name: folder / name for name in made}
 
 
 @pytest.fixture

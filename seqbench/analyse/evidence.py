@@ -46,7 +46,7 @@ def task(plan: Plan, task_id: str, root: Path) -> TaskSummary:
         sizes=manifest.sizes,
         defects=manifest.defects,
         data_digest=manifest.digest,
-        sources=_sources(kind, root),
+        sources=_sources(tasks.build(setting.task, setting.task_settings).sources(), root),
         controls=controls.controls,
     )
 
@@ -65,8 +65,8 @@ def _controls(path: Path, task_id: str, manifest: Manifest) -> Controls:
     return controls
 
 
-def _sources(kind: type[tasks.Base], root: Path) -> tuple[DataSource, ...]:
-    known = fetch.sources(root / "sources.toml") if kind.SOURCES else {}
+def _sources(names: tuple[str, ...], root: Path) -> tuple[DataSource, ...]:
+    known = fetch.sources(root / "sources.toml") if names else {}
     return tuple(
         DataSource(
             name=name,
@@ -75,7 +75,7 @@ def _sources(kind: type[tasks.Base], root: Path) -> tuple[DataSource, ...]:
             citation=known[name].citation,
             defects=tuple(known[name].defects),
         )
-        for name in kind.SOURCES
+        for name in names
     )
 
 

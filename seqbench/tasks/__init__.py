@@ -2,6 +2,9 @@
 
 A task file defines `class Task(seqbench.tasks.Base)`. Base does the rest: a split is three
 arrays, x (items, time) or (items, time, features), y, and `lengths` where items differ.
+With the output "stream", x and y are (steps,). With "sequence", y (items, longest target) int64
+ends each target with END and goes on UNSCORED, and `references` holds the texts to be matched
+(`prepared.pack`).
 """
 
 from __future__ import annotations
@@ -11,14 +14,14 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 from scipy.special import log_softmax
 
 from seqbench.errors import InputError, nearest
 from seqbench.prepared import Array, Prepared
-from seqbench.records import Control, Record, Spec
+from seqbench.records import UNSCORED, Control, Record, Spec
 
 
 class Base(ABC):
@@ -33,13 +36,23 @@ class Base(ABC):
     TITLE: ClassVar[str] = ""
     """A few words for tables."""
     FAMILY: ClassVar[str] = ""
-    """text, language, speech, music, video, forecasting, pixels, probe."""
+    """text, language, translation, speech, music, video, forecasting, pixels, probe."""
+    LABELS: ClassVar[tuple[str, ...]] = ()
+    """Names of the classes, for people."""
 
     class Settings(Record):
         """The task's own settings; the defaults are the published ones."""
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings
+
+    def sources(self) -> tuple[str, ...]:
+        """Names of entries in data/sources.toml that these settings need."""
+        return self.SOURCES
+
+    def own_files(self) -> tuple[Path, ...]:
+        """A person's own files that these settings name; `raw` of `arrays` has them under `str(path)`."""
+        return ()
 
     @abstractmethod
     def spec(self, arrays: Mapping[str, Array]) -> Spec:
@@ -57,12 +70,19 @@ class Base(ABC):
         """At least one trivial control, scored on the test split by `score`."""
 
     def score(self, outputs: Array, y: Array, spec: Spec) -> dict[str, float]:
-        """Metrics from raw model outputs, in float64, over all items at once.
+        """Metrics from model outputs, in float64, over all items at once.
 
-        outputs: (items, output_size), or (items, window, output_size) for "steps".
-        "classes" and "steps": accuracy in [0, 1] and cross_entropy in nats per label.
-        "values": mse and mae per number.
+        "classes", "steps": outputs are logits (items, output_size) or (items, window, output_size);
+        accuracy in [0, 1] and cross_entropy in nats per label.
+        "every", "stream": outputs are (..., 2), per label its negative log-likelihood in nats and 1
+        where it was the likeliest, else 0; the same two metrics, and perplexity.
+        "values": outputs (items, output_size); mse and mae per number.
+        "sequence": outputs and y are lists of texts; a task defines its own.
         """
+        if spec.outputs == "sequence":
+            raise NotImplementedError(f"{type(self).__module__} must define score for texts")
+        if spec.outputs in ("every", "stream"):
+            return self._score_labels(np.asarray(outputs), np.asarray(y))
         outputs = np.asarray(outputs, dtype=np.float64)
         if spec.outputs == "values":
             difference = outputs - np.asarray(y, dtype=np.float64).reshape(outputs.shape)
@@ -74,6 +94,31 @@ class Base(ABC):
             "accuracy": float(np.mean(logits.argmax(axis=1) == labels)),
             "cross_entropy": float(-np.mean(chosen)),
         }
+
+    @staticmethod
+    def _score_labels(outputs: Array, y: Array) -> dict[str, float]:
+        """outputs (..., 2) beside y (...), as `score` says."""
+        loss, right = np.moveaxis(outputs[y != UNSCORED].astype(np.float64), -1, 0)
+        cross_entropy = float(np.mean(loss))
+        with np.errstate(over="ignore"):
+            perplexity = float(np.exp(cross_entropy))
+        return {"accuracy": float(np.mean(right)), "cross_entropy": cross_entropy, "perplexity": perplexity}
+
+    def encode(self, text: str, data: Prepared) -> Array:
+        """A person's text as the model reads it: tokens (time,). Raises InputError."""
+        raise InputError("this task reads no text", f"task {data.manifest.task}", "name a task of text")
+
+    def decode(self, tokens: Array, data: Prepared) -> str:
+        """Tokens (time,) that a model wrote, as text; marks (PAD, BEGIN, END) left out."""
+        return self._nothing_to_say(data)
+
+    def pieces(self, tokens: Array, data: Prepared) -> tuple[str, ...]:
+        """Each of the tokens (time,) as text, for the axes of an attention map."""
+        return self._nothing_to_say(data)
+
+    @staticmethod
+    def _nothing_to_say(data: Prepared) -> NoReturn:
+        raise InputError("this task writes no text", f"task {data.manifest.task}", "name a task of language")
 
 
 def names() -> list[str]:

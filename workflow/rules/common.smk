@@ -63,6 +63,15 @@ def with_helpers(folder, name):
     return code(f"{folder}/{name}", *(f"{folder}/{helper}" for helper in helpers))
 
 
+def raw_files(cell):
+    """Downloads that a task needs, and a person's own files."""
+    job = tasks.build(cell.task, cell.task_settings)
+    return [
+        *(f"data/raw/{SOURCES[name].path}" for name in job.sources()),
+        *map(str, job.own_files()),
+    ]
+
+
 def package(name):
     """All files of a sub-package: code, template, style."""
     return sorted(

@@ -24,10 +24,7 @@ rule fetch:
 
 rule prepare:
     input:
-        raw=lambda wildcards: [
-            f"data/raw/{SOURCES[name].path}"
-            for name in tasks.find(CELLS[wildcards.task].task).SOURCES
-        ],
+        raw=lambda wildcards: raw_files(CELLS[wildcards.task]),
         code=lambda wildcards: [
             *code("prepared"),
             *with_helpers("tasks", CELLS[wildcards.task].task),
