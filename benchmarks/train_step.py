@@ -129,19 +129,19 @@ class Stopwatch:
 class Unevaluated(train.Job):
     """A job whose looks at the validation split cost nothing: no arm has any."""
 
-    def evaluate(self, data: batches.OnDevice) -> dict[str, float]:
+    def evaluate(self, data: batches.OnDevice, final: bool = False) -> dict[str, float]:
         return {self.spec.metric: 0.0}
 
 
 def seqbench(job: train.Job) -> Arm:
     """seqbench's own loop, in the mode in which it trains."""
-    items, batch, seed = job.order.items, job.order.batch, job.order.seed
+    items, batch, seed = len(job.splits.train), job.settings.batch, job.seeds["order"]
 
     def arm() -> Times:
         torch.use_deterministic_algorithms(True)
         watch = Stopwatch()
         watch.start()
-        job.order = batches.Order(items, batch, seed)  # a permutation each round, as everybody
+        job.batch = batches.training(job.splits.train, batch, seed)  # a permutation each round, as everybody
         train.fit(job, items // batch)
         watch.stop()
         torch.use_deterministic_algorithms(False)

@@ -1,57 +1,166 @@
-"""Batches: splits that live on the device, and the order in which training takes their items."""
+"""Batches: splits that live on the device, and what training takes of them at each step."""
 
 from __future__ import annotations
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from seqbench.errors import InputError
 from seqbench.prepared import Array, Prepared
-from seqbench.records import derive
+from seqbench.records import UNSCORED, Spec, derive
+
+POOL = 50
+"""Batches among which items of like length are gathered."""
+
+
+class Batch(NamedTuple):
+    """What a step trains on."""
+
+    x: Tensor
+    y: Tensor
+    lengths: Tensor | None
+    """(batch,) int64, on the CPU"""
+    fresh: bool = True
+    """False: a window that goes on where the step before ended."""
 
 
 class OnDevice:
     """A split that lives on the device; batches are rows of it."""
 
-    def __init__(self, split: dict[str, Array], device: torch.device) -> None:
+    def __init__(self, split: dict[str, Array], device: torch.device, spec: Spec) -> None:
+        self.arrays, self.spec = split, spec
         self.x = torch.from_numpy(np.array(split["x"])).to(device)
         self.y = torch.from_numpy(np.array(split["y"])).to(device)
         # Lengths stay on the CPU: packing needs them there, and the longest is known without waiting.
         self.lengths = torch.from_numpy(np.array(split["lengths"], np.int64)) if "lengths" in split else None
+        self.targets = torch.from_numpy((split["y"] != UNSCORED).sum(1)) if spec.outputs == "sequence" else None
 
     def __len__(self) -> int:
         return len(self.x)
 
-    def rows(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """x, y, lengths of these items (index on the CPU), cut at the longest of them."""
+    @property
+    def sizes(self) -> Tensor | None:
+        """What an item costs, where items differ: its steps (items,)."""
+        if self.lengths is None or self.targets is None:
+            return self.lengths
+        # Sorted by the target first: a decoder's step costs more.
+        return self.targets * (self.spec.length + 1) + self.lengths
+
+    def rows(self, index: Tensor) -> Batch:
+        """These items (index on the CPU), cut at the longest of them."""
         there = index.to(self.x.device, non_blocking=True)
         if self.lengths is None:
-            return self.x[there], self.y[there], None
+            return Batch(self.x[there], self.y[there], None)
         lengths = self.lengths[index]
-        return self.x[there, : int(lengths.max())], self.y[there], lengths
+        x, y = self.x[there, : int(lengths.max())], self.y[there]
+        if self.targets is not None:
+            y = y[:, : int(self.targets[index].max())]
+        elif self.spec.outputs == "every":
+            y = y[:, : x.shape[1]]
+        return Batch(x, y, lengths)
 
 
 class Order:
-    """Which items make up a training step: a new permutation for each epoch, no item left out."""
+    """Which items make up a training step: a new permutation for each epoch, no item left out.
 
-    def __init__(self, items: int, batch: int, seed: int) -> None:
+    Where items differ in size, those of a batch are alike: each permutation is sorted by size
+    within pools of `POOL` batches, cut into batches of nearly equal numbers, and those shuffled.
+    """
+
+    def __init__(self, items: int, batch: int, seed: int, sizes: Tensor | None = None) -> None:
         self.items, self.batch, self.seed = items, min(batch, items), seed
+        self.sizes = None if sizes is None else sizes.numpy()
+        self.count = -(-self.items // self.batch)
+        """Batches of an epoch, where items differ in size."""
         self._epoch, self._permutation = -1, torch.empty(0, dtype=torch.int64)
+        self._batches: list[Tensor] = []
 
     def _of_epoch(self, epoch: int) -> Tensor:
         if epoch != self._epoch:
             generator = np.random.Generator(np.random.Philox(derive(self.seed, "epoch", epoch)))
-            self._epoch, self._permutation = epoch, torch.from_numpy(generator.permutation(self.items))
+            self._epoch, permutation = epoch, generator.permutation(self.items)
+            if self.sizes is not None:
+                pools = np.array_split(permutation, -(-self.count // POOL))
+                alike = np.concatenate([pool[np.argsort(self.sizes[pool], kind="stable")] for pool in pools])
+                batches = np.array_split(alike, self.count)
+                self._batches = [torch.from_numpy(batches[i]) for i in generator.permutation(self.count)]
+            self._permutation = torch.from_numpy(permutation)
         return self._permutation
 
     def __call__(self, step: int) -> Tensor:
         """Indices (batch,) of step `step`: a function of its argument."""
+        if self.sizes is not None:
+            epoch, number = divmod(step, self.count)
+            self._of_epoch(epoch)
+            return self._batches[number]
         epoch, first = divmod(step * self.batch, self.items)
         index = self._of_epoch(epoch)[first : first + self.batch]
         missing = self.batch - len(index)
         return torch.cat([index, self._of_epoch(epoch + 1)[:missing]]) if missing else index
+
+    def examples(self, steps: int) -> int:
+        """Items in the first `steps` batches."""
+        if self.sizes is None:
+            return steps * self.batch
+        epochs, rest = divmod(steps, self.count)
+        return epochs * self.items + sum(len(self(epochs * self.count + step)) for step in range(rest))
+
+
+class Items:
+    """Training on items, in an `Order` of their own seed."""
+
+    def __init__(self, data: OnDevice, batch: int, seed: int) -> None:
+        self.data, self.order = data, Order(len(data), batch, seed, data.sizes)
+
+    def __call__(self, step: int) -> Batch:
+        """The batch of a step: a function of its argument."""
+        return self.data.rows(self.order(step))
+
+    def examples(self, steps: int) -> int:
+        """Items in the first `steps` batches."""
+        return self.order.examples(steps)
+
+
+class Windows:
+    """Training on a stream, cut into `rows` side by side, read in windows of `length` steps.
+
+    Each epoch begins at an offset below `length` of its own, so that windows do not always end at
+    the same places; what does not fill a window is left out of that epoch.
+    """
+
+    def __init__(self, data: OnDevice, rows: int, seed: int) -> None:
+        self.x, self.y, self.length = data.x, data.y, data.spec.length
+        self.rows, self.seed = rows, seed
+        self.count = (len(data) - self.length + 1) // (rows * self.length)
+        """Windows of an epoch."""
+        if self.count < 1:
+            raise InputError(
+                f"a stream of {len(data)} steps has no window of {self.length} steps for each of {rows} rows",
+                f"train.batch = {rows}, length = {self.length}",
+                "take a smaller batch, a smaller length, or more data",
+            )
+
+    def __call__(self, step: int) -> Batch:
+        """The windows (rows, length) of a step: a function of its argument."""
+        epoch, window = divmod(step, self.count)
+        offset = derive(self.seed, "epoch", epoch) % self.length
+        row = (len(self.x) - offset) // self.rows
+        starts = offset + window * self.length + row * torch.arange(self.rows)
+        index = (starts[:, None] + torch.arange(self.length)).to(self.x.device)
+        return Batch(self.x[index], self.y[index], None, fresh=window == 0)
+
+    def examples(self, steps: int) -> int:
+        """Labels in the first `steps` batches."""
+        return steps * self.rows * self.length
+
+
+def training(data: OnDevice, batch: int, seed: int) -> Items | Windows:
+    """The batches that training takes."""
+    return (Windows if data.spec.outputs == "stream" else Items)(data, batch, seed)
 
 
 class Splits:
@@ -63,13 +172,13 @@ class Splits:
     @functools.cached_property
     def train(self) -> OnDevice:
         """The training split."""
-        return OnDevice(self.data.split("train"), self.device)
+        return OnDevice(self.data.split("train"), self.device, self.data.spec)
 
     @functools.cached_property
     def valid(self) -> OnDevice:
         """The validation split."""
-        return OnDevice(self.data.split("valid"), self.device)
+        return OnDevice(self.data.split("valid"), self.device, self.data.spec)
 
     def read_test(self) -> OnDevice:
         """The test split; every call is a read that `Prepared` counts."""
-        return OnDevice(self.data.split("test"), self.device)
+        return OnDevice(self.data.split("test"), self.device, self.data.spec)

@@ -26,6 +26,21 @@ def weights(model: nn.Module) -> Tensors:
     return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in model.state_dict().items()}
 
 
+def flat(state: Any, name: str) -> Tensors:
+    """The tensors of a nested tuple by their place in it: `name.0.1`."""
+    if isinstance(state, Tensor):
+        return {name: state.detach().to("cpu", copy=True).contiguous()}
+    return {key: value for i, part in enumerate(state or ()) for key, value in flat(part, f"{name}.{i}").items()}
+
+
+def nested(tensors: Tensors, name: str) -> Any:
+    """What `flat` took apart; None where there is nothing."""
+    if name in tensors:
+        return tensors[name]
+    parts = sorted({int(key.removeprefix(f"{name}.").split(".")[0]) for key in tensors if key.startswith(f"{name}.")})
+    return tuple(nested(tensors, f"{name}.{i}") for i in parts) or None
+
+
 def write_weights(path: Path, tensors: Tensors) -> str:
     """Write tensors as safetensors; return the sha256 of the file, which depends on names and values only."""
     data = safetensors.torch.save(tensors)

@@ -67,7 +67,9 @@ class Bench:
 
     def net(self, seed: int = 0) -> model.Model:
         """The model, initialised from `seed`, on the device."""
-        return model.build(self.spec, self.arch, self.core, self.width, derive(seed, "init")).to(self.device)
+        made = model.build(self.spec, self.arch, self.core, self.width, derive(seed, "init"))
+        assert isinstance(made, model.Model)
+        return made.to(self.device)
 
     def data(self, batch: int, length: int, seed: int = 0) -> tuple[Tensor, Tensor]:
         """x (batch, length, 8) and labels (batch,) from `seed`, on the device."""

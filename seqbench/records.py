@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from seqbench import files
 from seqbench.errors import DataError
 
-LOOP_VERSION = 1
+LOOP_VERSION = 2
 """Raise when training, evaluation or selection changes numbers: finished runs then run again."""
 
 # YAML reads `1e-3` as text: such numbers are taken as what the person meant.

@@ -14,12 +14,13 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from seqbench import archs, checkpoint, files, model, tasks
-from seqbench.batches import OnDevice, Order, Splits
+from seqbench import archs, batches, checkpoint, evaluate, files, model, tasks
+from seqbench.batches import Batch, OnDevice, Splits
 from seqbench.device import Witness, out_of_memory
 from seqbench.errors import DataError
 from seqbench.prepared import Prepared
@@ -30,6 +31,7 @@ from seqbench.records import (
     Result,
     RunProvenances,
     Runs,
+    Sample,
     Setting,
     Status,
     Versions,
@@ -38,7 +40,6 @@ from seqbench.records import (
 )
 from seqbench.schedule import best_point, learning_rate, stops_early
 
-EVALUATION_BATCH = 256
 CHECKPOINT_SECONDS = 20.0
 PROGRESS_SECONDS = 10.0
 
@@ -70,10 +71,14 @@ class Job:
         self.task = tasks.build(setting.task, setting.task_settings)
         self.seeds = axes(seed)
         self.width = model.solve_width(self.spec, setting.arch, setting.core, setting.parameters)
-        self.model = model.build(self.spec, setting.arch, setting.core, self.width, self.seeds["init"]).to(device)
+        self.model = model.build(self.spec, setting.arch, setting.core, self.width, self.seeds["init"])
+        model.load_vectors(self.model, splits.data)
+        self.model.to(device)
         kind = torch.optim.AdamW if self.settings.optimizer == "adamw" else torch.optim.Adam
         self.optimizer = kind(self.model.parameters(), lr=rate, weight_decay=self.settings.weight_decay, fused=True)
-        self.order = Order(len(splits.train), self.settings.batch, self.seeds["order"])
+        self.batch = batches.training(splits.train, self.settings.batch, self.seeds["order"])
+        self.carried: Any = None
+        """With a stream: the core's state after the window before."""
 
     def resume(self) -> Fit:
         """The newest resume state, put back into the model and optimiser; a fresh start without one."""
@@ -84,12 +89,13 @@ class Job:
         parts: dict[str, checkpoint.Tensors] = {"model": {}, "best": {}}
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in tensors.items():
-            part, rest = name.split(".", 1)
+            part, _, rest = name.partition(".")
             if part == "optimizer":
                 index, key = rest.split(".", 1)
                 moments.setdefault(int(index), {})[key] = value
-            else:
+            elif part in parts:
                 parts[part][rest] = value
+        self.carried = checkpoint.nested(_to(tensors, self.device), "carried")
         self.model.load_state_dict(parts["model"])
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
@@ -101,26 +107,43 @@ class Job:
         """Keep a resume state."""
         tensors = {f"model.{name}": value for name, value in checkpoint.weights(self.model).items()}
         tensors |= {f"best.{name}": value for name, value in (fit.best or {}).items()}
+        tensors |= checkpoint.flat(self.carried, "carried")
         for index, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{key}": value.cpu() for key, value in moments.items()}
         state = {"steps": fit.steps, "curve": [point.plain() for point in fit.curve], "seconds": seconds}
         checkpoint.save(self.folder, fit.steps, tensors, state)
 
-    def evaluate(self, data: OnDevice) -> dict[str, float]:
-        """Metrics over every item of a split."""
-        self.model.eval()
-        outputs = []
-        with torch.no_grad():
-            for index in torch.split(torch.arange(len(data)), EVALUATION_BATCH):
-                x, _, lengths = data.rows(index)
-                outputs.append(self.model(x, lengths))
-        self.model.train()
-        return self.task.score(torch.cat(outputs).cpu().numpy(), data.y.cpu().numpy(), self.spec)
+    def loss(self, batch: Batch) -> Tensor:
+        """The training loss of a batch, a scalar; with a stream, on from the state of the window before."""
+        x, y, lengths, fresh = batch
+        if isinstance(self.model, model.Model) and self.spec.outputs == "stream":
+            outputs, state = self.model.carry(x, None if fresh else self.carried)
+            self.carried = _detached(state)
+        elif self.spec.outputs == "sequence":
+            outputs = self.model(x, lengths, y)
+        else:
+            outputs = self.model(x, lengths)
+        return model.loss(outputs, y, self.spec)
+
+    def evaluate(self, data: OnDevice, final: bool = False) -> dict[str, float]:
+        """Metrics over every item of a split; with `final` also those that are dear."""
+        return evaluate.evaluate(self.model, self.task, data, self.splits.data, final)
 
     def progress(self, step: int, total: int) -> None:
         """A heartbeat for `seqbench status`."""
         record = {"step": step, "steps": total, "updated": time.time()}
         files.write_json(self.folder / "progress.json", record)
+
+
+def _to(tensors: checkpoint.Tensors, device: torch.device) -> checkpoint.Tensors:
+    return {name: value.to(device) for name, value in tensors.items()}
+
+
+def _detached(state: Any) -> Any:
+    """A state without its history: gradients end at the window's start (truncated back-propagation through time)."""
+    if isinstance(state, Tensor):
+        return state.detach()
+    return None if state is None else tuple(_detached(part) for part in state)
 
 
 def reseed(seed: int, device: torch.device) -> None:
@@ -138,22 +161,22 @@ def fit(job: Job, steps: int) -> Fit:
 
     Nothing waits for the device between two evaluations but the heartbeat's clock.
     """
-    settings, spec, net = job.settings, job.spec, job.model
+    settings, net = job.settings, job.model
+    watched, direction = job.spec.watched
     state = job.resume()
     clipped = list(net.parameters()) if settings.clip else []
     began = beat = saved = time.monotonic()
     total = torch.zeros((), device=job.device)
     net.train()
     while state.steps < steps:
-        if settings.patience and stops_early(state.curve, settings.patience, spec.direction):
+        if settings.patience and stops_early(state.curve, settings.patience, direction):
             break
         step = state.steps
-        rate = learning_rate(job.rate, step, state.curve, settings, spec.direction)
+        rate = learning_rate(job.rate, step, state.curve, settings, direction)
         for group in job.optimizer.param_groups:
             group["lr"] = rate
         reseed(derive(job.seeds["dropout"], step), job.device)  # dropout, or noise of a core's own
-        x, y, lengths = job.splits.train.rows(job.order(step))
-        loss = model.loss(net(x, lengths), y, spec)
+        loss = job.loss(job.batch(step))
         job.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if clipped:
@@ -171,7 +194,7 @@ def fit(job: Job, steps: int) -> Fit:
         since = state.steps % settings.eval_every or settings.eval_every
         mean = float(total) / since
         total.zero_()
-        valid = job.evaluate(job.splits.valid)[spec.metric]
+        valid = job.evaluate(job.splits.valid)[watched]
         finite = math.isfinite(mean) and math.isfinite(valid)
         point = Point(
             step=state.steps,
@@ -183,7 +206,7 @@ def fit(job: Job, steps: int) -> Fit:
         if not finite:
             state.status, state.reason = "diverged", f"loss or validation score not finite at step {state.steps}"
             return state
-        if best_point(state.curve, spec.direction) is point:
+        if best_point(state.curve, direction) is point:
             state.best = checkpoint.weights(net)
         seconds = state.seconds_before + time.monotonic() - began
         if settings.time_limit and seconds > settings.time_limit and state.steps < steps:
@@ -290,14 +313,17 @@ def _conclude(
 ) -> Result:
     """Final evaluation and record; `reads` of the test split came before. A run that failed reads none."""
     data, spec, job = splits.data, splits.data.spec, made[0] if made else None
-    best = best_point(outcome.curve, spec.direction)
+    best = best_point(outcome.curve, spec.watched[1])
     valid, test, sha256 = {}, {}, ""
+    samples: tuple[Sample, ...] = ()
     if outcome.best is not None and job is not None:
         sha256 = checkpoint.write_weights(folder / "model.safetensors", outcome.best)
     if outcome.status == "ok" and outcome.best is not None and job is not None:
         job.model.load_state_dict(outcome.best)
         valid = job.evaluate(job.splits.valid)
-        test = job.evaluate(splits.read_test())
+        unseen = splits.read_test()
+        test = job.evaluate(unseen, final=True)
+        samples = evaluate.samples(job.model, job.task, unseen, data, seed)
     return Result(
         key=key,
         task=tasks.task_id(setting.task, setting.task_settings),
@@ -313,7 +339,7 @@ def _conclude(
         reason=outcome.reason,
         steps=outcome.steps,
         best_step=best.step if best else 0,
-        examples=outcome.steps * min(setting.train.batch, data.manifest.sizes["train"]),
+        examples=job.batch.examples(outcome.steps) if job else 0,
         metric=spec.metric,
         direction=spec.direction,
         valid=valid,
@@ -321,9 +347,11 @@ def _conclude(
         test_reads=data.test_reads - reads,
         width=job.width if job else 0,
         parameters=model.count(job.model) if job else Parameters(embedding=0, frontend=0, core=0, head=0),
-        state_bytes=model.state_bytes(job.model, spec) if job else 0,
+        state_bytes=model.state_bytes(job.model) if job else 0,
         curve=tuple(outcome.curve),
         weights_sha256=sha256,
+        scorer=spec.scorer,
+        samples=samples,
     )
 
 

@@ -29,7 +29,7 @@ def tune(setting: Setting, root: Path, device: torch.device, say: train.Say) -> 
         for rate in setting.tune.learning_rates
         for seed in setting.tune.seeds
     )
-    rate = select(trials, data.spec.direction)
+    rate = select(trials, data.spec.watched[1])
     rates = sorted(setting.tune.learning_rates)
     tuned = Tuned(
         key=tuning_key(setting, data.manifest.digest),
@@ -64,7 +64,7 @@ def trial(setting: Setting, splits: Splits, rate: float, seed: int, root: Path, 
         outcome = train.guarded(
             lambda: train.fit(train.Job(setting, splits, rate, seed, folder, say), setting.train.steps)
         )
-        best = best_point(outcome.curve, data.spec.direction)
+        best = best_point(outcome.curve, data.spec.watched[1])
         found = Trial(learning_rate=rate, seed=seed, status=outcome.status, valid=best.valid if best else None)
         found.write(folder / "trial.json")
         checkpoint.clear(folder)

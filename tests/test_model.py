@@ -264,14 +264,14 @@ def test_a_step_of_training_lowers_the_loss(arch: str) -> None:
 def test_bytes_of_the_state(arch: str, numbers: int) -> None:
     made = built(VALUES, arch, layers=3, dropout=0.5)
     before = torch.random.get_rng_state()
-    assert model.state_bytes(made, VALUES) == 3 * numbers * 4
+    assert model.state_bytes(made) == 3 * numbers * 4
     assert made.training
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_no_stream_no_state() -> None:
     spec = change(VALUES, causal=False)
-    assert model.state_bytes(built(spec), spec) == 0
+    assert model.state_bytes(built(spec)) == 0
 
 
 def test_the_kernels_named_are_those_that_run() -> None:
@@ -332,7 +332,7 @@ def test_an_own_architecture_in_under_40_lines(own: Any) -> None:
     test_streaming_equals_the_whole_sequence(arch, VALUES)
     for causal in (True, False):
         test_an_item_alone_equals_the_item_in_a_padded_batch(arch, causal, "mean")
-    assert model.state_bytes(built(VALUES, arch), VALUES) == 2 * 8 * 4
+    assert model.state_bytes(built(VALUES, arch)) == 2 * 8 * 4
 
 
 @pytest.mark.parametrize(

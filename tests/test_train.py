@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from seqbench import batches, checkpoint, config, model, prepare, schedule, train, tune
+from seqbench import batches, checkpoint, config, evaluate, model, prepare, schedule, train, tune
 from seqbench.prepared import Prepared
 from seqbench.records import Point, Result, Setting, TrainSettings, Tuned
 
@@ -270,7 +270,7 @@ def test_every_test_item_is_scored_and_batches_do_not_matter(tmp_path: Path, mon
     monkeypatch.setattr(job.task, "score", spy)
     found = []
     for batch in (256, 7, 1):
-        monkeypatch.setattr(train, "EVALUATION_BATCH", batch)
+        monkeypatch.setattr(evaluate, "BATCH", batch)
         found.append(job.evaluate(splits.read_test())["mse"])
     assert sizes == [(50, 50)] * 3
     assert found == pytest.approx([found[0]] * 3, rel=1e-5)

@@ -69,7 +69,7 @@ class Base(ABC):
     def controls(self, data: Prepared) -> tuple[Control, ...]:
         """At least one trivial control, scored on the test split by `score`."""
 
-    def score(self, outputs: Array, y: Array, spec: Spec) -> dict[str, float]:
+    def score(self, outputs: Any, y: Any, spec: Spec) -> dict[str, float]:
         """Metrics from model outputs, in float64, over all items at once.
 
         "classes", "steps": outputs are logits (items, output_size) or (items, window, output_size);

@@ -4,7 +4,7 @@
 rule measure:
     input:
         lambda wildcards: with_helpers("archs", wildcards.arch),
-        code("model", "measure"),
+        code("measure", "model", "parts"),
     output:
         "data/measured/{arch}.json",
     log:

@@ -1,6 +1,11 @@
 # Controls, tuning, training. One job trains all seeds of a cell; finished seeds are kept under their keys.
 
 
+LOOP = code(
+    "batches", "decode", "evaluate", "model", "parts", "schedule", "seq2seq", "train"
+)
+
+
 rule control:
     input:
         "data/prepared/{task}/manifest.json",
@@ -26,7 +31,8 @@ rule tune:
     input:
         "data/prepared/{task}/manifest.json",
         lambda wildcards: with_helpers("archs", wildcards.arch),
-        code("batches", "model", "schedule", "train", "tune"),
+        LOOP,
+        code("tune"),
     output:
         "data/tuned/{task}/{arch}.json",
     log:
@@ -52,7 +58,7 @@ rule train:
         "data/prepared/{task}/manifest.json",
         "data/tuned/{task}/{arch}.json",
         lambda wildcards: with_helpers("archs", wildcards.arch),
-        code("batches", "model", "schedule", "train"),
+        LOOP,
     output:
         "data/runs/{task}/{arch}/results.json",
         "data/runs/{task}/{arch}/provenance.json",
