@@ -2,6 +2,8 @@
 
 `data/sources.toml` says what there is. A file lies under the path of its URL
 (`<owner>/<repo>/<commit>/<file>`), so a folder of downloads can serve as a mirror as it is.
+Where an entry names other files of the same content (`same`), a mirror may hold one of them, under its own
+path or the official one; it is checked against its own record and stored under the official path.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import os
 import random
 import threading
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path, PurePosixPath
 from time import sleep
@@ -42,33 +44,63 @@ Progress = Callable[[str, int, int], None]
 """Called as (name, bytes done, bytes in all), from several threads."""
 
 
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+def _file_names(path: str) -> None:
+    if {"", ".", ".."} & set(path.split("/")):
+        raise ValueError("its path must name a file, without empty parts, '.' or '..'")
+
+
+class Same(Record):
+    """A file that holds the same content as the official one, which a mirror may offer in its place."""
+
+    path: str
+    """Under the mirror's address."""
+    sha256: Sha256
+    bytes: Count
+
+    @field_validator("path")
+    @classmethod
+    def _plain(cls, path: str) -> str:
+        _file_names(path)
+        return path
+
+
 class Source(Record):
     """One file of data/sources.toml."""
 
     name: str
     url: str
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Sha256
     bytes: Count
     licence: str
     citation: str
     defects: tuple[str, ...]
     """Known defects, one sentence each."""
+    optional: bool = False
+    """Left out of `seqbench fetch --all`: fetched when it is named or a task's settings need it."""
+    same: tuple[Same, ...] = ()
+    """Other files of the same content."""
 
     @field_validator("url")
     @classmethod
     def _plain(cls, url: str) -> str:
         parts = urlsplit(url)
-        names = unquote(parts.path).split("/")[1:]
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("not an http:// or https:// URL")
-        if not names or {"", ".", ".."} & set(names):
-            raise ValueError("its path must name a file, without empty parts, '.' or '..'")
+        _file_names(unquote(parts.path).removeprefix("/"))
         return url
 
     @property
     def path(self) -> PurePosixPath:
         """Where the file lies under data/raw and under a mirror: the path of its URL."""
         return PurePosixPath(unquote(urlsplit(self.url).path).lstrip("/"))
+
+    @property
+    def accepted(self) -> dict[str, int]:
+        """Bytes by sha256 of every file that is taken for this one: the official one, then `same`."""
+        return {self.sha256: self.bytes} | {one.sha256: one.bytes for one in self.same}
 
 
 def sources(path: Path = SOURCES) -> dict[str, Source]:
@@ -80,6 +112,11 @@ def sources(path: Path = SOURCES) -> dict[str, Source]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"not valid TOML ({error})", str(path), "mend the TOML") from None
     return {name: _source(name, table, f"{path}, {name}") for name, table in tables.items()}
+
+
+def usual(known: Mapping[str, Source]) -> list[Source]:
+    """What `seqbench fetch --all` means: every entry that is not optional."""
+    return [source for source in known.values() if not source.optional]
 
 
 def _source(name: str, table: object, where: str) -> Source:
@@ -108,27 +145,48 @@ def raw_file(source: Source, root: Path) -> Path:
 
 
 def verify(source: Source, root: Path) -> None:
-    """Check size and sha256 of the source's file under `root`.
+    """Check size and sha256 of the source's file under `root`, as `identify` does."""
+    identify(source, root)
+
+
+def identify(source: Source, root: Path) -> str:
+    """sha256 of the source's file under `root`: the official one's, or that of one in `same`.
 
     Raises DataError where it is missing, truncated or altered.
     """
     path = raw_file(source, root)
-    difference = _difference(path, source)
-    if difference:
-        raise DataError(f"{source.name}: {difference}", str(path), f"download it: seqbench fetch {source.name}")
+    try:
+        return _identify(path, source)
+    except _Wrong as fault:
+        what, fix = f"{source.name}: {fault}", f"download it: seqbench fetch {source.name}"
+        raise DataError(what, str(path), fix) from None
 
 
-def _difference(path: Path, source: Source) -> str:
-    """How the file differs from its record; empty where it does not."""
+class _Wrong(Exception):
+    """A file has other bytes than any that is accepted."""
+
+
+def _identify(path: Path, source: Source) -> str:
+    sizes = source.accepted.values()
     with files.machine_errors(path):
         if not path.is_file():
-            return "the file is missing"
+            raise _Wrong("the file is missing")
         size = path.stat().st_size
-        if size != source.bytes:
-            kind = "truncated" if size < source.bytes else "too long"
-            return f"{kind}: {size} bytes, expected {source.bytes} (sha256 {source.sha256})"
+        if size not in sizes:
+            kind = "truncated" if size < max(sizes) else "too long"
+            expected = " or ".join(f"{size} (sha256 {digest})" for digest, size in source.accepted.items())
+            raise _Wrong(f"{kind}: {size} bytes, expected {expected}")
         found = files.sha256_file(path)
-    return "" if found == source.sha256 else f"sha256 is {found}, expected {source.sha256}"
+    if found not in source.accepted:
+        raise _Wrong(f"sha256 is {found}, expected {' or '.join(source.accepted)}")
+    return found
+
+
+def _right(path: Path, source: Source) -> bool:
+    try:
+        return bool(_identify(path, source))
+    except _Wrong:
+        return False
 
 
 # ---------------------------------------------------------------- downloads
@@ -177,12 +235,13 @@ def download(source: Source, to: Path, mirror: str | None, progress: Progress | 
     _check_mirror(mirror)
     report = progress or (lambda name, done, total: None)
     target = raw_file(source, to)
-    if _difference(target, source):
+    if not _right(target, source):
         # Another process may be at the same file: the second waits, and finds it done.
         with files.lock(target.with_name(f".{target.name}.lock"), waiting=lambda: None):
-            if _difference(target, source):
+            if not _right(target, source):
                 _replace(source, target, mirror, report)
-    report(source.name, source.bytes, source.bytes)
+    size = target.stat().st_size
+    report(source.name, size, size)
     return target
 
 
@@ -192,10 +251,6 @@ class _Fault(Exception):
     def __init__(self, reason: str, passing: bool = False, wait: float | None = None) -> None:
         super().__init__(reason)
         self.passing, self.wait = passing, wait
-
-
-class _Wrong(Exception):
-    """A place gave other bytes than the record's."""
 
 
 def _replace(source: Source, target: Path, mirror: str | None, report: Progress) -> None:
@@ -219,7 +274,7 @@ def _replace(source: Source, target: Path, mirror: str | None, report: Progress)
         raise wrong
     left = "; the file in place differs from its record and was left as it is" if target.exists() else ""
     raise NetworkError(
-        f"{source.name} could not be downloaded ({'; '.join(reasons)}){left}",
+        f"{source.name} could not be downloaded ({'; '.join(dict.fromkeys(reasons))}){left}",
         f"{source.url}; mirror setting: {_public(mirror or 'none')}",
         "with a network, repeat the command (what arrived is kept); without, set `mirror:` in params.yaml or "
         "SEQBENCH_MIRROR to a mirror: `seqbench fetch --all --to DIR` on a machine with network makes one",
@@ -252,7 +307,8 @@ def _check_mirror(mirror: str | None) -> None:
 
 def _places(source: Source, mirror: str | None) -> Iterator[str]:
     if mirror:
-        yield f"{mirror.rstrip('/')}/{quote(str(source.path))}"
+        for path in (str(source.path), *(one.path for one in source.same)):
+            yield f"{mirror.rstrip('/')}/{quote(path)}"
     yield source.url
 
 
@@ -261,9 +317,7 @@ def _obtain(client: httpx.Client, url: str, part: Path, source: Source, report: 
     for last in (False, True):
         try:
             _transfer(client, url, part, source, report)
-            difference = _difference(part, source)
-            if difference:
-                raise _Wrong(difference)
+            _identify(part, source)
         except _Wrong:
             with files.machine_errors(part):
                 part.unlink()
@@ -282,7 +336,7 @@ def _size(path: Path) -> int:
 def _transfer(client: httpx.Client, url: str, part: Path, source: Source, report: Progress) -> None:
     """Fill `part` from one place, patient with faults that pass."""
     failed = 0
-    while (before := _size(part)) != source.bytes:
+    while (before := _size(part)) not in source.accepted.values():
         try:
             if url.startswith("file:"):
                 _copy(url, part, source, report)
@@ -301,16 +355,17 @@ def _transfer(client: httpx.Client, url: str, part: Path, source: Source, report
 def _copy(url: str, part: Path, source: Source, report: Progress) -> None:
     try:
         with Path(url2pathname(urlsplit(url).path)).open("rb") as file:
-            _write(iter(lambda: file.read(CHUNK), b""), part, "wb", source, report)
+            total = _total(os.fstat(file.fileno()).st_size, source)
+            _write(iter(lambda: file.read(CHUNK), b""), part, "wb", source, total, report)
     except OSError as error:
         raise _Fault(os.strerror(error.errno or 0)) from None
 
 
 def _request(client: httpx.Client, url: str, part: Path, source: Source, report: Progress) -> None:
     """One request, for what `part` lacks; a server that ignores Range sends the whole again."""
-    have, total = _size(part), source.bytes
-    have = have if have < total else 0
-    rest = (f"bytes {have}-{total - 1}/{total}", f"bytes {have}-{total - 1}/*")
+    have, sizes = _size(part), source.accepted.values()
+    have = have if have < max(sizes) else 0
+    rest = {f"bytes {have}-{size - 1}/{whole}" for size in sizes if size > have for whole in (size, "*")}
     try:
         with client.stream("GET", url, headers={"Range": f"bytes={have}-"} if have else {}) as response:
             status = response.status_code
@@ -320,9 +375,17 @@ def _request(client: httpx.Client, url: str, part: Path, source: Source, report:
                 raise _Fault(f"answered {status} with another range than the one asked for", passing=True, wait=0.0)
             if status != 200 and not resumed:
                 raise _refusal(response)
-            _write(response.iter_raw(), part, "ab" if resumed else "wb", source, report)
+            length = response.headers.get("Content-Length", "")
+            total = _total(int(length) + resumed * have if length.isdecimal() else None, source)
+            _write(response.iter_raw(), part, "ab" if resumed else "wb", source, total, report)
     except httpx.HTTPError as error:
         raise _fault(error) from None
+
+
+def _total(said: int | None, source: Source) -> int:
+    """Bytes of the file that comes: what the place says, where that can be; else as many as are accepted."""
+    sizes = source.accepted.values()
+    return said if said is not None and said in sizes else max(sizes)
 
 
 def _refusal(response: httpx.Response) -> _Fault:
@@ -346,12 +409,13 @@ def _fault(error: httpx.HTTPError) -> _Fault:
     return _Fault(reason, passing)
 
 
-def _write(chunks: Iterable[bytes], part: Path, mode: str, source: Source, report: Progress) -> None:
+def _write(chunks: Iterable[bytes], part: Path, mode: str, source: Source, total: int, report: Progress) -> None:
     with files.machine_errors(part), part.open(mode) as file:
         done = file.tell()
         for chunk in chunks:
             done += len(chunk)
-            if done > source.bytes:
-                raise _Wrong(f"more than the expected {source.bytes} bytes (sha256 {source.sha256})")
+            if done > total:
+                digest = next(digest for digest, size in source.accepted.items() if size == total)
+                raise _Wrong(f"more than the expected {total} bytes (sha256 {digest})")
             file.write(chunk)
-            report(source.name, done, source.bytes)
+            report(source.name, done, total)

@@ -16,11 +16,14 @@ import pytest
 
 from seqbench import fetch, files, tasks
 from seqbench.errors import DataError, InputError, MachineError, NetworkError
-from seqbench.fetch import Source
+from seqbench.fetch import Same, Source
 
 CONTENT = hashlib.shake_256(b"content").digest(200_000)
 OTHER = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])
 TAIL = "owner/repo/commit/file.bin"
+VARIANT = hashlib.shake_256(b"variant").digest(120_000)
+OTHER_VARIANT = VARIANT[:-1] + bytes([VARIANT[-1] ^ 1])
+THERE = "derived/variant.bin"
 
 
 class Host(ThreadingHTTPServer):
@@ -384,6 +387,127 @@ def test_no_password_is_shown(closed: str, tmp_path: Path) -> None:
     assert "secret" not in str(caught.value)
 
 
+# ---------------------------------------------------------------- other files of the same content
+
+
+def with_same(base: str, **changes: object) -> Source:
+    """CONTENT at its origin; a mirror may hold VARIANT in its place."""
+    same = Same(path=THERE, sha256=hashlib.sha256(VARIANT).hexdigest(), bytes=len(VARIANT))
+    return source(base).model_copy(update={"same": (same,), **changes})
+
+
+@pytest.mark.parametrize(
+    ("held", "found", "asked"),
+    [
+        ({TAIL: CONTENT, THERE: VARIANT}, CONTENT, [TAIL]),
+        ({THERE: VARIANT}, VARIANT, [TAIL, THERE]),
+        ({TAIL: VARIANT}, VARIANT, [TAIL]),  # a mirror that `seqbench fetch --to` made
+        ({TAIL: OTHER, THERE: VARIANT}, VARIANT, [TAIL, TAIL, THERE]),
+        ({THERE: OTHER_VARIANT}, CONTENT, [TAIL, THERE, THERE]),  # from the origin
+        ({THERE: CONTENT}, CONTENT, [TAIL, THERE]),
+        ({}, CONTENT, [TAIL, THERE]),
+    ],
+)
+def test_a_mirror_may_hold_another_file_of_the_same_content(
+    held: dict[str, bytes], found: bytes, asked: list[str], origin: Host, serve: Callable[[], Host], tmp_path: Path
+) -> None:
+    mirror, wanted = serve(), with_same(origin.url)
+    mirror.contents |= held
+    steps: list[tuple[str, int, int]] = []
+    path = fetch.download(wanted, tmp_path / "raw", mirror.url, lambda *step: steps.append(step))
+    assert path == tmp_path / "raw" / TAIL and path.read_bytes() == found
+    assert left(tmp_path) == {"file.bin"}
+    assert [name for name, _ in mirror.seen] == asked
+    assert len(origin.seen) == (found not in held.values())
+    assert steps[-1] == ("one", len(found), len(found))
+    kept = [step for step in steps if step[2] == len(found)]
+    assert len(kept) > 2 and all(done <= total for _, done, total in steps)
+    assert fetch.identify(wanted, tmp_path / "raw") == hashlib.sha256(found).hexdigest()
+    fetch.verify(wanted, tmp_path / "raw")
+    fetch.download(wanted, tmp_path / "raw", None, None)
+    assert len(origin.seen) == (found not in held.values())  # right already: nobody is asked
+
+
+@pytest.mark.parametrize("place", [TAIL, THERE])
+def test_a_folder_may_hold_another_file_of_the_same_content(place: str, closed: str, tmp_path: Path) -> None:
+    put(tmp_path / "mirror" / place, VARIANT)
+    totals: set[int] = set()
+    wanted, mirror = with_same(closed), (tmp_path / "mirror").as_uri()
+    path = fetch.download(wanted, tmp_path / "raw", mirror, lambda name, done, total: totals.add(total))
+    assert path.read_bytes() == VARIANT and totals == {len(VARIANT)}
+
+
+def test_the_origin_is_not_asked_for_the_other_file(origin: Host, tmp_path: Path) -> None:
+    fetch.download(with_same(origin.url), tmp_path, None, None)
+    assert [path for path, _ in origin.seen] == [TAIL]
+
+
+@pytest.mark.parametrize(
+    ("part", "ranges"),
+    [
+        (VARIANT, []),  # whole already
+        (VARIANT[:50_000], [(TAIL, "bytes=50000-"), (THERE, "bytes=50000-")]),
+        (CONTENT[:50_000], [(TAIL, "bytes=50000-"), (THERE, "bytes=50000-"), (THERE, None)]),  # told by the hash
+        (CONTENT[:150_000], [(TAIL, "bytes=150000-"), (THERE, "bytes=150000-"), (THERE, None)]),  # more than there is
+    ],
+)
+def test_the_part_of_one_file_is_no_part_of_the_other(
+    part: bytes, ranges: list[tuple[str, str | None]], serve: Callable[[], Host], closed: str, tmp_path: Path
+) -> None:
+    mirror = serve()
+    mirror.contents[THERE] = VARIANT
+    put(tmp_path / "owner/repo/commit/.file.bin.part", part)
+    assert fetch.download(with_same(closed), tmp_path, mirror.url, None).read_bytes() == VARIANT
+    assert mirror.seen == ranges
+    assert left(tmp_path) == {"file.bin"}
+
+
+def test_a_cut_download_of_the_other_file_is_resumed(serve: Callable[[], Host], closed: str, tmp_path: Path) -> None:
+    mirror, steps = serve(), []
+    mirror.contents[THERE], mirror.faults[THERE] = VARIANT, ["cut"]
+    fetch.download(with_same(closed), tmp_path, mirror.url, lambda name, done, total: steps.append((done, total)))
+    assert (tmp_path / TAIL).read_bytes() == VARIANT
+    assert mirror.seen[1:] == [(THERE, None), (THERE, f"bytes={len(VARIANT) // 2}-")]
+    assert {total for _, total in steps} == {len(VARIANT)}
+    assert [done for done, _ in steps] == sorted(done for done, _ in steps)
+
+
+def test_wrong_bytes_in_place_of_either_are_told(serve: Callable[[], Host], closed: str, tmp_path: Path) -> None:
+    mirror = serve()
+    mirror.contents[THERE] = OTHER_VARIANT
+    with pytest.raises(DataError) as caught:
+        fetch.download(with_same(closed), tmp_path, mirror.url, None)
+    assert caught.value.where == f"{mirror.url}/{THERE}"
+    for content in (OTHER_VARIANT, VARIANT, CONTENT):
+        assert hashlib.sha256(content).hexdigest() in caught.value.what
+    assert left(tmp_path) == set()
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (VARIANT[:100], "truncated: 100 bytes, expected 200000 .* or 120000 "),
+        (CONTENT[:-1], "truncated: 199999 bytes"),
+        (CONTENT + b"x", "too long"),
+        (OTHER_VARIANT, "sha256 is .*, expected .* or "),
+        (OTHER, "sha256 is"),
+    ],
+)
+def test_neither_file_is_told(content: bytes, complaint: str, tmp_path: Path) -> None:
+    put(tmp_path / TAIL, content)
+    with pytest.raises(DataError, match=complaint):
+        fetch.identify(with_same("http://host"), tmp_path)
+
+
+def test_a_tilde_in_a_path_is_a_name(serve: Callable[[], Host], closed: str, tmp_path: Path) -> None:
+    mirror, wanted = serve(), source(closed, "~root/file.bin")
+    mirror.contents["~root/file.bin"] = CONTENT
+    fetch.download(wanted, tmp_path / "raw", mirror.url, None)
+    assert (tmp_path / "raw" / "~root" / "file.bin").read_bytes() == CONTENT
+    fetch.download(wanted, tmp_path / "again", (tmp_path / "raw").as_uri(), None)
+    fetch.verify(wanted, tmp_path / "again")
+
+
 # ---------------------------------------------------------------- several files
 
 
@@ -492,6 +616,18 @@ def test_sources(tmp_path: Path) -> None:
     put(tmp_path / "sources.toml", ENTRY.encode())
     (found,) = fetch.sources(tmp_path / "sources.toml").values()
     assert (found.name, found.defects, str(found.path)) == ("good", ("one.",), TAIL)
+    assert (found.optional, found.accepted) == (False, {"0" * 64: 1})
+
+
+SAME = f"""same = [{{path = "{THERE}", sha256 = "{"1" * 64}", bytes = 2}}]"""
+
+
+def test_optional_entries_and_other_files(tmp_path: Path) -> None:
+    second = ENTRY.replace("[good]", "[rare]") + f"optional = true\n{SAME}\n"
+    put(tmp_path / "sources.toml", f"{ENTRY}\n{second}".encode())
+    known = fetch.sources(tmp_path / "sources.toml")
+    assert known["rare"].accepted == {"0" * 64: 1, "1" * 64: 2}
+    assert [one.name for one in fetch.usual(known)] == ["good"]
 
 
 @pytest.mark.parametrize(
@@ -508,6 +644,11 @@ def test_sources(tmp_path: Path) -> None:
         (TAIL, "", ["good.url"]),
         ("https://", "ftp://", ["good.url", "http"]),
         ("[good]", "good = 1\n[other]", ["not a table", "good"]),
+        ("bytes = 1", "bytes = 1\noptional = 1", ["good.optional"]),
+        ("bytes = 1", "bytes = 1\n" + SAME.replace("derived", ".."), ["good.same.0.path", "'..'"]),
+        ("bytes = 1", "bytes = 1\n" + SAME.replace("derived", ""), ["good.same.0.path", "empty parts"]),
+        ("bytes = 1", "bytes = 1\n" + SAME.replace("1" * 64, "x"), ["good.same.0.sha256"]),
+        ("bytes = 1", "bytes = 1\n" + SAME.replace("path", "url"), ["good.same.0"]),
         ("[good]", "[good", ["not valid TOML"]),
     ],
 )
@@ -525,6 +666,8 @@ def test_no_sources(tmp_path: Path) -> None:
 
 
 COMMITTED = Path(__file__).parents[1] / fetch.SOURCES
+PUBLISHED = ("imdb", "glove-6b")
+"""Official archives outside of git, pinned by checksums that others have published."""
 
 
 def test_the_committed_entries_are_pinned_and_complete() -> None:
@@ -533,14 +676,18 @@ def test_the_committed_entries_are_pinned_and_complete() -> None:
     assert len({one.path for one in known.values()}) == len({one.sha256 for one in known.values()}) == len(known)
     for one in known.values():
         assert one.url.startswith("https://"), one.name
-        assert re.search(r"/[0-9a-f]{40}/", one.url), one.name
+        assert re.search(r"/[0-9a-f]{40}/", one.url) or one.name in PUBLISHED, one.name
         assert one.licence and one.citation, one.name
         assert all(re.fullmatch(r"[A-Z0-9].*\.", sentence) for sentence in one.defects), one.name
 
 
 @pytest.mark.mirror
 def test_every_entry_comes_from_a_real_mirror(mirror: str, tmp_path: Path) -> None:
-    wanted = list(fetch.sources(COMMITTED).values())
-    fetch.fetch(wanted, tmp_path, mirror, None)
+    wanted = fetch.usual(fetch.sources(COMMITTED))
+    fetch.fetch(wanted, tmp_path / "all", mirror, None)
     for one in wanted:
-        fetch.verify(one, tmp_path)
+        fetch.verify(one, tmp_path / "all")
+    odd = [one for one in wanted if one.same]
+    fetch.fetch(odd, tmp_path / "again", (tmp_path / "all").as_uri(), None)  # what came is a mirror
+    for one in odd:
+        assert fetch.identify(one, tmp_path / "again") == fetch.identify(one, tmp_path / "all")
