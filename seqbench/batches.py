@@ -37,7 +37,11 @@ class OnDevice:
         self.y = torch.from_numpy(np.array(split["y"])).to(device)
         # Lengths stay on the CPU: packing needs them there, and the longest is known without waiting.
         self.lengths = torch.from_numpy(np.array(split["lengths"], np.int64)) if "lengths" in split else None
-        self.targets = torch.from_numpy((split["y"] != UNSCORED).sum(1)) if spec.outputs == "sequence" else None
+        self.targets: Tensor | None = None
+        if spec.outputs == "sequence":
+            self.targets = torch.from_numpy((split["y"] != UNSCORED).sum(1))
+            if self.lengths is None:  # all sources are of one length
+                self.lengths = torch.full((len(self.x),), self.x.shape[1])
 
     def __len__(self) -> int:
         return len(self.x)
@@ -47,8 +51,9 @@ class OnDevice:
         """What an item costs, where items differ: its steps (items,)."""
         if self.lengths is None or self.targets is None:
             return self.lengths
-        # Sorted by the target first: a decoder's step costs more.
-        return self.targets * (self.spec.length + 1) + self.lengths
+        # The longer of the two first, then the shorter: of the orders tried, this one leaves the least padding.
+        longer = torch.maximum(self.targets, self.lengths)
+        return longer * (int(longer.max()) + 1) + torch.minimum(self.targets, self.lengths)
 
     def rows(self, index: Tensor) -> Batch:
         """These items (index on the CPU), cut at the longest of them."""
@@ -85,7 +90,9 @@ class Order:
             self._epoch, permutation = epoch, generator.permutation(self.items)
             if self.sizes is not None:
                 pools = np.array_split(permutation, -(-self.count // POOL))
-                alike = np.concatenate([pool[np.argsort(self.sizes[pool], kind="stable")] for pool in pools])
+                pools = [pool[np.argsort(self.sizes[pool], kind="stable")] for pool in pools]
+                # Every other pool downwards: items are alike too in a batch that takes from two pools.
+                alike = np.concatenate([pool[:: -1 if i % 2 else 1] for i, pool in enumerate(pools)])
                 batches = np.array_split(alike, self.count)
                 self._batches = [torch.from_numpy(batches[i]) for i in generator.permutation(self.count)]
             self._permutation = torch.from_numpy(permutation)

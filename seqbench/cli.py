@@ -7,20 +7,29 @@ status` or a typing error answers at once.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 
 from seqbench import __version__, archs, config, files, tasks
 from seqbench.errors import InputError, SeqbenchError, nearest
 from seqbench.records import Setting
+
+if TYPE_CHECKING:
+    from seqbench.apply import Trained
+
+SIDE_BY_SIDE = 32
+"""Texts that a model answers at once."""
+SHOWN = 60
+"""Characters of a text beside its class."""
 
 
 def say(text: str) -> None:
@@ -32,8 +41,20 @@ def say(text: str) -> None:
 
 
 def _plan(args: argparse.Namespace) -> config.Plan:
-    """The plan of params.yaml, or of --config, with --preset and --set applied."""
-    changes: dict[str, Any] = {"preset": args.preset} if args.preset else {}
+    """The plan of params.yaml, or of --config, with --preset and --set applied.
+
+    A task that the command line names need not be among those of params.yaml.
+    """
+    found = _planned(args, {})
+    named = tasks.name_of(getattr(args, "task", ""))
+    if named in tasks.names() and named not in map(tasks.name_of, found.task_ids):
+        return _planned(args, {"tasks": [named]})
+    return found
+
+
+def _planned(args: argparse.Namespace, changes: dict[str, Any]) -> config.Plan:
+    if args.preset:
+        changes = changes | {"preset": args.preset}
     for text in args.set:
         key, sign, value = text.partition("=")
         if not sign or not key:
@@ -99,18 +120,19 @@ def fetch(args: argparse.Namespace) -> None:
             raise InputError(f"unknown source '{name}'", "data/sources.toml", nearest(name, known))
     if not args.names and not args.all:
         raise InputError("no source is named", "seqbench fetch", f"name some, or --all: {', '.join(known)}")
-    wanted = list(known.values()) if args.all else [known[name] for name in args.names]
+    usual = fetch.usual(known) if args.all else []
+    wanted = list(dict.fromkeys([*usual, *(known[name] for name in args.names)]))
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, disable=not sys.stderr.isatty(), transient=True) as bars:
         rows = {source.name: bars.add_task(source.name, total=source.bytes) for source in wanted}
-        fetch.fetch(
+        paths = fetch.fetch(
             wanted,
             args.to or args.root / "raw",
             _mirror(args),
             lambda name, done, total: bars.update(rows[name], completed=done, total=total),
         )
-    for source in wanted:
-        say(f"{source.name}: {source.bytes} bytes, sha256 as pinned")
+    for source, path in zip(wanted, paths, strict=True):
+        say(f"{source.name}: {path.stat().st_size} bytes, sha256 as pinned")
 
 
 def prepare(args: argparse.Namespace) -> None:
@@ -146,12 +168,14 @@ def _ensure_data(setting: Setting, args: argparse.Namespace) -> None:
     from seqbench.prepare import prepare
     from seqbench.records import Manifest
 
+    job = tasks.build(setting.task, setting.task_settings)
     path = args.root / "prepared" / config.identity(setting) / "manifest.json"
     if path.exists():
         manifest = Manifest.read(path, f"prepare it again: seqbench prepare {config.identity(setting)}")
-        if (manifest.settings, manifest.version) == (setting.task_settings, tasks.find(setting.task).VERSION):
+        same = (manifest.settings, manifest.version) == (setting.task_settings, tasks.find(setting.task).VERSION)
+        if same and not job.own_files():  # such a file may have changed under its name: `prepare` looks
             return
-    sources = tasks.build(setting.task, setting.task_settings).sources()
+    sources = job.sources()
     if sources:
         from seqbench import fetch
 
@@ -268,11 +292,132 @@ def status(args: argparse.Namespace) -> None:
             time.sleep(2)
 
 
+# ---------------------------------------------------------------- trained models on new input
+
+
+@contextlib.contextmanager
+def _trained(args: argparse.Namespace) -> Iterator[Trained]:
+    """The model that TASK ARCH and --seed mean, on a device of its own; which run it is goes into the log."""
+    from seqbench import apply, device
+
+    device.deterministic()
+    run = apply.find(args.root, args.task, args.arch, args.seed, args.command)
+    result, kind = run.result, _device(args)
+    choice = f"seed {result.seed}" if args.seed is not None else f"seed {result.seed}, the best of {run.among}"
+    where = "cpu" if kind == "cpu" else f"the first free {kind} device"
+    say(f"{result.task} {result.arch}: {choice} ({run.validation}), on {where}")
+    with device.lease(kind) as here:
+        yield apply.load(run, here)
+
+
+def _texts(args: argparse.Namespace) -> Iterator[list[str]]:
+    """The texts of the command line, else the lines of standard input, some at a time; none of them is empty."""
+    if args.texts:
+        return _some([_filled(text, f"text {number}") for number, text in enumerate(args.texts, start=1)])
+    if sys.stdin.isatty():
+        fix = f"seqbench {args.command} {args.task} {args.arch} 'a text', or pipe lines into it"
+        raise InputError("no text is given", "standard input is a terminal", fix)
+    return _lines()
+
+
+def _some(items: list[Any]) -> Iterator[list[Any]]:
+    return (items[start : start + SIDE_BY_SIDE] for start in range(0, len(items), SIDE_BY_SIDE))
+
+
+def _lines() -> Iterator[list[str]]:
+    count = 0
+    for arrived in _arrived():
+        for lines in _some(arrived):
+            yield [_line(line, f"standard input, line {count + n}") for n, line in enumerate(lines, start=1)]
+            count += len(lines)
+    if not count:
+        raise InputError("no text is given", "standard input is empty", "pipe one text a line into it")
+
+
+def _arrived() -> Iterator[list[bytes]]:
+    """The lines of standard input as they come: a program that waits for each answer before its next line gets it."""
+    source: Any = sys.stdin.buffer  # typed as one without read1
+    rest = b""
+    while chunk := source.read1(1 << 16):
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield lines
+    yield [rest] if rest else []
+
+
+def _line(line: bytes, where: str) -> str:
+    try:
+        return _filled(line.decode().removesuffix("\r"), where)
+    except UnicodeDecodeError as error:
+        raise InputError("not UTF-8", f"{where}, byte {error.start + 1}", "convert it: iconv -t utf-8") from None
+
+
+def _filled(text: str, where: str) -> str:
+    if not text.strip():
+        raise InputError("the text is empty", where, "leave it out")
+    return text
+
+
+def classify(args: argparse.Namespace) -> None:
+    """Say of which class texts are, by a trained model."""
+    texts = _texts(args)
+    with _trained(args) as model:
+        for batch in texts:
+            for text, chances in zip(batch, model.classify(batch).tolist(), strict=True):
+                chance, label = max(zip(chances, model.labels, strict=True))
+                if args.json:
+                    row = {"text": text, "label": label, "probabilities": dict(zip(model.labels, chances, strict=True))}
+                    print(json.dumps(row, ensure_ascii=False))
+                else:
+                    print(label, f"{chance:.4f}", " ".join(text.split())[:SHOWN], sep="\t")
+            sys.stdout.flush()
+
+
+def generate(args: argparse.Namespace) -> None:
+    """Go on writing from a prompt, by a trained model."""
+    with _trained(args) as model:
+        for text in model.generate(args.prompt, args.length, args.temperature, args.top_k, args.sample_seed):
+            print(text, end="", flush=True)
+    print()
+
+
+def translate(args: argparse.Namespace) -> None:
+    """Translate sentences by a trained model."""
+    texts = _texts(args)
+    with _trained(args) as model:
+        for batch in texts:
+            for found in model.translate(batch, None if args.greedy else args.beam, args.attention):
+                print(found.text)
+                if args.attention:
+                    _print_looks(found.looks)
+            sys.stdout.flush()
+
+
+def _print_looks(looks: tuple[tuple[str, str, float], ...] | None) -> None:
+    """A row for each piece written: the source piece that it looked at most, and the share of that."""
+    if looks is None:
+        print("  (the model has no attention)")
+        return
+    wide = max(len(written) for written, _, _ in looks)
+    for written, read, share in looks:
+        print(f"  {written:{wide}}  {share:.2f}  {read}")
+
+
 # ---------------------------------------------------------------- arguments
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse with our three lines."""
+    """argparse with our three lines, and with options that may stand before and between texts."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse; but words that stand after an option are texts too, where there are texts."""
+        if not any(action.dest == "texts" for action in self._actions):
+            return super().parse_known_args(args, namespace)
+        words = list(args)
+        end = words.index("--") if "--" in words else len(words)  # after it nothing is an option
+        found, rest = super().parse_known_args(words[:end], namespace)
+        options = [word for word in rest if word.startswith("-") and " " not in word]
+        found.texts = [*found.texts, *(word for word in rest if word not in options), *words[end + 1 :]]
+        return found, options
 
     def error(self, message: str) -> NoReturn:
         """Print the error and end with the exit code of bad input."""
@@ -297,6 +442,9 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "analyse": analyse,
     "report": report,
     "status": status,
+    "classify": classify,
+    "generate": generate,
+    "translate": translate,
 }
 
 
@@ -322,7 +470,9 @@ def parser() -> argparse.ArgumentParser:
     subparsers["train"].add_argument("--seed", type=int, action="append", help="only this seed (may be repeated)")
     subparsers["measure"].add_argument("--core", help="settings of the core as JSON")
     subparsers["fetch"].add_argument("names", nargs="*", help="names of data/sources.toml")
-    subparsers["fetch"].add_argument("--all", action="store_true", help="every file of data/sources.toml")
+    subparsers["fetch"].add_argument(
+        "--all", action="store_true", help="every file of data/sources.toml that is not optional"
+    )
     subparsers["fetch"].add_argument("--to", type=Path, help="folder to fill: a mirror for machines without network")
     subparsers["fetch"].add_argument("--mirror", help="http://, https:// or file:// address tried before the origin")
     subparsers["plan"].add_argument("--to", type=Path, help="file to write")
@@ -330,7 +480,31 @@ def parser() -> argparse.ArgumentParser:
     subparsers["analyse"].add_argument("--results", type=Path, default=Path("reports/results.csv"))
     subparsers["report"].add_argument("--to", type=Path, default=Path("reports/index.html"))
     subparsers["status"].add_argument("--watch", action="store_true", help="go on until all is done")
+    _add_use(subparsers)
     return top
+
+
+def _add_use(subparsers: dict[str, Parser]) -> None:
+    """The options of the subcommands that use a trained model."""
+    for name in ("classify", "generate", "translate"):
+        subparsers[name].add_argument("task", help="a task (sst2) or task id that has been trained")
+        subparsers[name].add_argument("arch", help="an architecture (lstm)")
+        subparsers[name].add_argument("--seed", type=int, help="the run of this seed (default: the best on validation)")
+    for name in ("classify", "translate"):
+        subparsers[name].add_argument(
+            "texts", nargs="*", default=[], metavar="TEXT", help="default: the lines of standard input"
+        )
+    subparsers["classify"].add_argument("--json", action="store_true", help="one object a line, with all probabilities")
+    write = subparsers["generate"].add_argument
+    write("--prompt", required=True, help="the text to go on from")
+    write("--length", type=int, default=200, help="tokens to write (default: 200)")
+    write("--temperature", type=float, default=1.0, help="0: always the likeliest token (default: 1)")
+    write("--top-k", type=int, default=0, help="draw from so many likeliest tokens (default: 0, all)")
+    write("--sample-seed", type=int, default=1, help="another one draws another text (default: 1)")
+    way = subparsers["translate"].add_mutually_exclusive_group()
+    way.add_argument("--beam", type=int, default=5, help="hypotheses of the beam search (default: 5)")
+    way.add_argument("--greedy", action="store_true", help="the likeliest piece at each step, no search")
+    subparsers["translate"].add_argument("--attention", action="store_true", help="what each piece looked at most")
 
 
 def _explain(error: Exception) -> tuple[str, int]:
@@ -354,6 +528,9 @@ def main(argv: list[str] | None = None) -> int:
             COMMANDS[args.command](args)
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # whoever reads has enough, as `head`: not an error, and nothing more to flush
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except Exception as error:  # the last stop: every error becomes three lines
         if args.debug:
             raise

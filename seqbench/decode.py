@@ -34,13 +34,23 @@ def sample(
 
     Drawn from softmax(logits / temperature) of the `top_k` likeliest tokens (0: of all); at
     temperature 0 the likeliest is taken. `generator` is one of the CPU.
+
+    A core that does not carry its state has learned windows of `spec.length` steps only: when one is
+    full, the last half of it is read anew, as in evaluation.
     """
+    window = 0 if hasattr(net.core, "carry") else net.spec.length  # 0: without end
+    unread: list[int] = prompt.tolist()[-window:]
     state: Any = None
-    for token in prompt:
-        logits, state = net.step(token[None], state)
+    seen: list[int] = []
     while True:
+        for token in unread:
+            logits, state = net.step(torch.tensor([token], device=prompt.device), state)
         yield (chosen := _draw(logits[0].float().cpu(), generator, temperature, top_k))
-        logits, state = net.step(torch.tensor([chosen], device=logits.device), state)
+        seen, unread = [*seen, *unread], [chosen]
+        if not window:
+            seen = []
+        elif len(seen) == window:
+            seen, unread, state = [], [*seen, chosen][-max(window // 2, 1) :], None
 
 
 def _draw(logits: Tensor, generator: torch.Generator, temperature: float, top_k: int) -> int:

@@ -33,11 +33,11 @@ TEMPERATURE = 0.8
 
 @torch.no_grad()
 def evaluate(net: model.Net, task: Base, data: OnDevice, prepared: Prepared, final: bool = False) -> dict[str, float]:
-    """Metrics over every item of a split. Those of written sequences are dear: only where it is `final`."""
+    """Metrics over every item of a split. Those of written sequences are dear: only where it is `final`, or selects."""
     net.eval()
     try:
         if isinstance(net, Seq2Seq):
-            return _of_sequences(net, task, data, prepared, final)
+            return _of_sequences(net, task, data, prepared, final or net.spec.selection == "metric")
         outputs = _of_stream(net, data) if net.spec.outputs == "stream" else _of_items(net, data)
         return task.score(outputs, data.y.cpu().numpy(), net.spec)
     finally:

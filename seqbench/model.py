@@ -34,6 +34,8 @@ class Model(nn.Module):
 
     def __init__(self, spec: Spec, arch: str, core_settings: Mapping[str, Any], width: int) -> None:
         super().__init__()
+        if spec.outputs == "stream" and not spec.causal:
+            raise InputError("a task of a stream reads both ways", "spec.causal of the task", "read forwards only")
         self.spec = spec
         self.arch = arch
         self.frontend = Frontend(spec, width)

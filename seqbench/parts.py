@@ -149,6 +149,8 @@ def carry(core: Any, arch: str, h: Tensor, state: Any) -> tuple[Tensor, Any]:
         return read(core, arch, h), None
     out, state = core.carry(h, state)
     _keep(arch, h, out, "carry")
+    if not _of_tensors(state):
+        raise core_error(arch, "Core.carry left a state that cannot be kept", "return a nested tuple of tensors")
     return out, state
 
 
@@ -160,6 +162,10 @@ def step(core: Any, arch: str, h_t: Tensor, state: Any) -> tuple[Tensor, Any]:
         raise core_error(arch, f"Core.step failed: {error}", "define step(x_t, state)") from error
     _keep(arch, h_t, out, "step")
     return out, state
+
+
+def _of_tensors(state: Any) -> bool:
+    return isinstance(state, Tensor) or (isinstance(state, tuple) and all(map(_of_tensors, state)))
 
 
 def _keep(arch: str, before: Tensor, after: Any, method: str) -> None:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqbench import archs, parts
+from seqbench.errors import InputError
 from seqbench.parts import Additive, Frontend, Head
 from seqbench.records import BEGIN, PAD, Spec
 
@@ -29,6 +30,15 @@ class Memory(NamedTuple):
     """(batch, steps, width), for additive attention"""
 
 
+def _check(spec: Spec) -> None:
+    """What the decoder writes it also reads."""
+    if spec.inputs != "tokens" or spec.output_size > spec.input_size:
+        what = "a task of sequences must read tokens, among them all that it writes"
+        raise InputError(what, "spec.inputs, input_size and output_size of the task", "give both one vocabulary")
+    if spec.target_length < 1:
+        raise InputError("a task of sequences has no longest target", "spec.target_length of the task", "give it")
+
+
 class Seq2Seq(nn.Module):
     """An encoder that reads both ways, a decoder, and between them what `spec.connection` says.
 
@@ -39,6 +49,7 @@ class Seq2Seq(nn.Module):
 
     def __init__(self, spec: Spec, arch: str, core_settings: Mapping[str, Any], width: int) -> None:
         super().__init__()
+        _check(spec)
         self.spec, self.arch = spec, arch
         kind = archs.find(arch)
         self.own = spec.connection == "attention" and getattr(kind, "MEMORY", False)

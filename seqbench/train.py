@@ -324,6 +324,9 @@ def _conclude(
         unseen = splits.read_test()
         test = job.evaluate(unseen, final=True)
         samples = evaluate.samples(job.model, job.task, unseen, data, seed)
+        if not all(map(math.isfinite, [*valid.values(), *test.values()])):  # a perplexity may be beyond a float
+            outcome.status, outcome.reason = "diverged", "a final score is not finite"
+            valid, test, samples = {}, {}, ()
     return Result(
         key=key,
         task=tasks.task_id(setting.task, setting.task_settings),

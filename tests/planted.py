@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,15 +10,54 @@ from typing import Any
 
 import pytest
 
-from seqbench import analyse, archs, fetch, files, records
+from seqbench import analyse, archs, fetch, files, records, tasks
 from seqbench.analyse.summary import Summary
 from seqbench.config import MeasureSettings, Plan, identity
 from seqbench.records import Setting
 
 HOSTILE = ['<script>alert("1")</script>', '"><img src=x onerror=alert(2)>', "</style><svg onload=alert(3)>"]
 ARCHS = ("rnn", "lstm", "gru", "transformer", "my_arch")
+CARRY, ATTEND = ("rnn", "lstm", "gru"), ("transformer",)
+"""Planted architectures that carry a state between windows, and that attend to an encoder by themselves."""
 Scores = Callable[[str, str, int], float | None]
 """(task id, architecture, seed) -> score; None: the run diverged."""
+
+SPECS: dict[str, dict[str, Any]] = {
+    "recall": {
+        **{"inputs": "tokens", "input_size": 64, "outputs": "every", "output_size": 32, "length": 50, "embedding": 16},
+        **{"metric": "accuracy", "direction": "max", "ceiling": 1.0},
+    },
+    "imdb": {
+        **{"inputs": "tokens", "input_size": 900, "outputs": "classes", "output_size": 2, "length": 400},
+        **{"metric": "accuracy", "direction": "max", "causal": False, "pooling": "ends", "embedding": 50},
+        "dropout": 0.5,
+    },
+    "shakespeare": {
+        **{"inputs": "tokens", "input_size": 65, "outputs": "stream", "output_size": 65, "length": 128},
+        **{"metric": "bits_per_character", "direction": "min", "unit": "bits", "embedding": 16},
+    },
+    "ptb": {
+        **{"inputs": "tokens", "input_size": 10_000, "outputs": "stream", "output_size": 10_000, "length": 35},
+        **{"metric": "perplexity", "direction": "min", "embedding": 200, "tied": True, "dropout": 0.5},
+    },
+    "multi30k": {
+        **{"inputs": "tokens", "input_size": 8000, "outputs": "sequence", "output_size": 8000, "length": 45},
+        **{"target_length": 48, "metric": "bleu", "direction": "max", "selection": "cross_entropy", "causal": False},
+        **{"scorer": "nrefs:1|case:mixed|tok:13a|version:2.6.0", "embedding": 256, "tied": True, "dropout": 0.3},
+    },
+}
+"""Of the tasks that are not the regression that all others are here."""
+CONTROLS = {
+    "recall": (1.0, 0.01, 0.03),
+    "imdb": (0.88, 0.4, 0.5),
+    "shakespeare": (2.4, 5.0, 4.8),
+    "ptb": (141.0, 900.0, 650.0),
+    "multi30k": (15.7, 0.1, 3.0),
+}
+"""Scores of the strong control and the two trivial ones, of which the last is the better."""
+NUMBERS = {"inputs": "values", "input_size": 2, "outputs": "values", "output_size": 1, "length": 50}
+PLAIN = {**NUMBERS, "metric": "mse", "direction": "min"}
+VERSE = "ROMEO:\nO, she doth teach the torches to burn bright!\n\n  JULIET:\n"
 
 HARDWARE = records.Hardware(
     device="cpu",
@@ -81,15 +121,75 @@ def plan(
     )
 
 
-def result(setting: Setting, seed: int, score: float | None, digest: str, **changes: Any) -> records.Result:
+def spec(setting: Setting) -> records.Spec:
+    """What the planted data of a task asks for."""
+    knob = {"connection": setting.task_settings["connection"]} if setting.task == "multi30k" else {}
+    return records.Spec(**(SPECS.get(setting.task, PLAIN) | knob))
+
+
+def scores_beside(of: records.Spec, score: float) -> dict[str, float]:
+    """All test metrics of a run with that ranking score."""
+    if of.outputs == "values":
+        return {"mse": score, "mae": 0.25}
+    if of.outputs == "sequence":
+        return {
+            **{"bleu": score, "chrf": score + 20, "bleu_greedy": score - 1, "chrf_greedy": score + 19},
+            "cross_entropy": 5 - score / 10,
+        }
+    beside = {
+        "accuracy": {
+            "cross_entropy": 3 * (1 - score),
+            "perplexity": math.exp(3 * (1 - score)),
+            "accuracy_trained": 0.9,
+        },
+        "perplexity": {"cross_entropy": math.log(score), "accuracy": 30 / score},
+        "bits_per_character": {"cross_entropy": score * math.log(2), "perplexity": 2**score, "accuracy": 1 / score},
+    }
+    return {of.metric: score} | beside[of.metric]
+
+
+def samples(setting: Setting, of: records.Spec, seed: int, hostile: str) -> tuple[records.Sample, ...]:
+    """What a run of that task says."""
+    if of.outputs == "stream":
+        said = f"{VERSE}{setting.arch} {seed}\n\tEnter{hostile} a\x0bGhost"
+        return (records.Sample(source=VERSE, reference=f"The rest{hostile}", output=said),)
+    if of.outputs != "sequence":
+        return ()
+    source = (f"▁Ein{hostile}", "▁Mann", "▁schläft", "</s>")
+    output = ("▁A", f"▁man{hostile}", f"▁sleeps{seed}", "▁.", "</s>")
+    weights = tuple(tuple(0.7 if i == j else 0.1 for j in range(4)) for i in range(5))
+    first = records.Sample(
+        source=f"Ein{hostile} Mann schläft",
+        reference="A man sleeps.",
+        output=f"A man{hostile} sleeps{seed} .",
+        source_tokens=source,
+        output_tokens=output,
+        attention=weights if of.connection != "none" else (),
+    )
+    nothing = records.Sample(source="Zwei Hunde", reference="Two dogs", output="")
+    return first, nothing
+
+
+def result(
+    setting: Setting, seed: int, score: float | None, digest: str, hostile: str = "", **changes: Any
+) -> records.Result:
+    of = spec(setting)
+    watched, direction = of.watched
     versions = records.Versions(task=1, core=1)
     failed = score is None
+    test = {} if score is None else scores_beside(of, score)
+    kept = test.get(watched)
+    worse = 1.5 if direction == "min" else 0.5
     curve = [
         records.Point(
-            step=step, loss=None if failed else 1 / step, valid=score and score * (1 + 1 / step), learning_rate=1e-3
+            step=step,
+            loss=None if failed else 1 / step,
+            valid=kept if step == 200 or kept is None else kept * worse,
+            learning_rate=1e-3,
         )
         for step in (100, 200, 300)
     ]
+    valid = test if of.selection == "metric" else {name: test[name] for name in test if name == watched}
     fields: dict[str, Any] = {
         "key": records.run_key(setting, 1e-3, seed, versions, digest),
         "task": identity(setting),
@@ -106,16 +206,18 @@ def result(setting: Setting, seed: int, score: float | None, digest: str, **chan
         "steps": 300,
         "best_step": 200,
         "examples": 19200,
-        "metric": "mse",
-        "direction": "min",
-        "valid": {} if failed else {"mse": score, "mae": 0.5},
-        "test": {} if failed else {"mse": score, "mae": 0.25},
+        "metric": of.metric,
+        "direction": of.direction,
+        "valid": valid,
+        "test": test,
         "test_reads": 0 if failed else 1,
         "width": 32,
         "parameters": records.Parameters(embedding=0, frontend=96, core=5800, head=33),
         "state_bytes": 128,
         "curve": tuple(curve),
         "weights_sha256": files.digest([setting.arch, seed]),
+        "scorer": of.scorer,
+        "samples": () if failed else samples(setting, of, seed, hostile),
     }
     return records.Result(**(fields | changes))
 
@@ -136,29 +238,28 @@ def digest(task_id: str) -> str:
 
 def _write_task(root: Path, of: Plan, task_id: str, hostile: str) -> None:
     setting = of.cell(task_id, of.architectures[0])
-    spec = records.Spec(
-        inputs="values", input_size=2, outputs="values", output_size=1, length=50, metric="mse", direction="min"
-    )
+    of_task = spec(setting)
     records.Manifest(
         task=setting.task,
         settings=setting.task_settings,
         version=1,
-        spec=spec,
+        spec=of_task,
         sizes={"train": 100, "valid": 10, "test": 10},
         arrays={},
         defects=(f"3 duplicates taken out {hostile}",),
         sources={},
         digest=digest(task_id),
     ).write(root / "prepared" / task_id / "manifest.json")
+    good, bad, trivial = CONTROLS.get(setting.task, (0.0, 1.0, 0.9))
     records.Controls(
         task=task_id,
         data_digest=digest(task_id),
-        metric="mse",
-        direction="min",
+        metric=of_task.metric,
+        direction=of_task.direction,
         controls=(
-            records.Control(name=f"mean{hostile}", kind="trivial", metrics={"mse": 0.9}),
-            records.Control(name="worse", kind="trivial", metrics={"mse": 1.0}),
-            records.Control(name="oracle", kind="strong", metrics={"mse": 0.0}),
+            records.Control(name=f"mean{hostile}", kind="trivial", metrics={of_task.metric: trivial}),
+            records.Control(name="worse", kind="trivial", metrics={of_task.metric: bad}),
+            records.Control(name="oracle", kind="strong", metrics={of_task.metric: good}),
         ),
     ).write(root / "runs" / task_id / "controls.json")
 
@@ -170,7 +271,7 @@ def write_cell(
     setting = of.cell(task_id, arch)
     if hostile:
         changes["reason"] = hostile
-    runs = tuple(result(setting, s, scores(task_id, arch, s), digest(task_id), **changes) for s in of.seeds)
+    runs = tuple(result(setting, s, scores(task_id, arch, s), digest(task_id), hostile, **changes) for s in of.seeds)
     folder = root / "runs" / task_id / arch
     records.Runs(task=task_id, arch=arch, results=runs).write(folder / "results.json")
     made = provenance(kernel=f"reference scan {hostile}")
@@ -215,7 +316,9 @@ def fake_archs(folder: Path, names: tuple[str, ...]) -> Path:
     """A folder of architecture files, as far as planning reads them."""
     folder.mkdir()
     for name in names:
-        (folder / f"{name}.py").write_text("VERSION = 1\nSETTINGS = {'layers': 1, 'dropout': 0.0}\n", encoding="utf-8")
+        core = "class Core:\n    MEMORY = True\n" if name in ATTEND else "class Core:\n    def carry(self): ...\n"
+        text = f"VERSION = 1\nSETTINGS = {{'layers': 1, 'dropout': 0.0}}\n{core if name in (*ATTEND, *CARRY) else ''}"
+        (folder / f"{name}.py").write_text(text, encoding="utf-8")
     return folder
 
 
@@ -223,7 +326,7 @@ def summary(root: Path, of: Plan, scores: Scores, hostile: str = "") -> Summary:
     """The summary of planted records, with planted architectures and sources."""
     url = "javascript:alert(4)" if hostile else "https://example.org/data"
     source = types.SimpleNamespace(url=url, licence=hostile, citation=f"LeCun {hostile}", defects=(f"none {hostile}",))
-    names = [f"mnist-{split}-{what}" for split in ("train", "test") for what in ("images", "labels")]
+    names = [name for cell in of.cells for name in tasks.build(cell.task, cell.task_settings).sources()]
     write(root, of, scores, hostile)
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(archs, "FOLDER", fake_archs(root / "archs", of.architectures))

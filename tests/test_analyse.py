@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from scipy import stats
 
 from seqbench import analyse, archs, records
 from seqbench.analyse import statistics
+from seqbench.analyse.findings import number
 from seqbench.analyse.summary import Summary
 from seqbench.config import Plan
 from seqbench.errors import DataError
@@ -173,7 +175,7 @@ def test_where_higher_is_better_everything_turns(tmp_path: Path) -> None:
     _edit(tmp_path / "prepared/adding-20/manifest.json", lambda data: data["spec"].update(direction="max"))
     for arch in ARCHS:
         path = tmp_path / "runs/adding-20" / arch / "results.json"
-        _edit(path, lambda data: [run.update(direction="max") for run in data["results"]])
+        _edit(path, lambda data: [run.update(direction="max", best_step=100) for run in data["results"]])
     summary = analyse.summarise(of, tmp_path)
     ranked = summary.of_task("adding-20")
     assert ranked[0].arch == "my_arch" and ranked[-1].arch == "transformer"
@@ -274,6 +276,9 @@ def _result(**changes: Any) -> Callable[[Any], object]:
         ("runs/digits/gru/results.json", _result(seed=77), "does not match its key|seed 2 is missing"),
         ("runs/digits/gru/results.json", _result(test={}), "without a finite mse"),
         ("runs/digits/gru/results.json", _result(metric="mae"), "scored by mae"),
+        ("runs/digits/gru/results.json", _result(best_step=300), "step 300 was taken, the best mse .* of step 200"),
+        ("runs/digits/gru/results.json", _result(curve=[]), "without a finite mse on validation"),
+        ("runs/digits/gru/results.json", _result(valid={"mae": 0.5}), "without a finite mse on validation"),
         ("runs/digits/gru/results.json", lambda d: d["results"].pop(), "seed 7 is missing"),
         ("runs/digits/gru/results.json", lambda d: d["results"].append(d["results"][0]), "stands twice"),
         ("runs/digits/gru/results.json", lambda d: d.update(arch="rnn"), "holds the cell digits rnn"),
@@ -366,5 +371,83 @@ def test_metrics_and_curves(tmp_path: Path) -> None:
         "digits": {a: np.mean([clear("digits", a, s) for s in (1, 2)]) for a in ("rnn", "gru")}
     }
     curves = analyse.curves(summary)
-    assert list(curves.columns) == ["task", "arch", "seed", "step", "valid", "loss"]
+    assert list(curves.columns) == ["task", "arch", "seed", "step", "valid", "loss", "valid_metric", "valid_direction"]
     assert len(curves) == 2 * 2 * 3 and list(curves["step"][:3]) == [100, 200, 300]
+
+
+# ---------------------------------------------------------------- chosen by one score, ranked by another
+
+
+def translation(task: str, arch: str, seed: int) -> float | None:
+    """bleu; the first seed of gru fails, the third writes nothing that matches."""
+    if arch == "gru" and seed in (1, 3):
+        return None if seed == 1 else 0.0
+    return 20.0 + 5 * ARCHS.index(arch) + seed
+
+
+@pytest.fixture(scope="module")
+def chosen(tmp_path_factory: pytest.TempPathFactory) -> Summary:
+    of = plan(
+        {"multi30k": [{"connection": "none"}, {"connection": "attention"}], "digits": [{}]}, ("rnn", "gru"), (1, 2, 3)
+    )
+    return planted.summary(
+        tmp_path_factory.mktemp("chosen"), of, lambda t, a, s: 0.5 if t == "digits" else translation(t, a, s)
+    )
+
+
+def test_validation_columns_are_of_the_score_that_was_watched(chosen: Summary) -> None:
+    frame = analyse.table(chosen).set_index(["task", "arch", "seed"])
+    row = frame.loc[("multi30k-none", "rnn", 2)]
+    assert (row["metric"], row["direction"], row["score"]) == ("bleu", "max", 22.0)
+    assert (row["valid_metric"], row["valid_direction"]) == ("cross_entropy", "min")
+    assert row["valid_score"] == row["test_cross_entropy"] == pytest.approx(5 - 2.2)
+    assert np.isnan(frame.loc[("multi30k-none", "gru", 1), "valid_score"])
+    assert frame.loc[("digits", "rnn", 2), "valid_metric"] == "mse"
+    curves = analyse.curves(chosen)
+    own = curves[(curves.task == "multi30k-none") & (curves.arch == "rnn") & (curves.seed == 2)]
+    assert list(own["valid"]) == pytest.approx([1.5 * 2.8, 2.8, 1.5 * 2.8]) and set(own["valid_direction"]) == {"min"}
+
+
+def test_every_test_metric_has_a_column(chosen: Summary) -> None:
+    frame = analyse.table(chosen)
+    names = {"bleu", "bleu_greedy", "chrf", "chrf_greedy", "cross_entropy", "mse", "mae"}
+    assert {name for name in frame.columns if name.startswith("test_")} == {f"test_{name}" for name in names}
+    done = frame[frame.status == "ok"]
+    for row in done.to_dict("records"):
+        assert row["score"] == row[f"test_{row['metric']}"]
+    assert done[done.task == "digits"]["test_bleu"].isna().all()
+    assert set(frame[frame.task == "multi30k-none"]["scorer"]) == {"nrefs:1|case:mixed|tok:13a|version:2.6.0"}
+
+
+def test_other_metrics_are_over_the_seeds_that_finished(chosen: Summary) -> None:
+    cell = chosen.cell("multi30k-none", "gru")
+    assert cell.counted == (0.0, 32.0, 0.0) and "bleu" not in cell.others  # a failed seed counts as the worst score
+    chrf = cell.others["chrf"]
+    assert (chrf.seeds, chrf.mean) == (2, pytest.approx((52 + 20) / 2))
+    assert chrf.interval == pytest.approx(statistics.interval([52, 20]))
+    assert chosen.cell("digits", "rnn").others["mae"].interval == (0.25, 0.25)
+
+
+def test_levels_of_a_knob_are_numbers_or_words(chosen: Summary, clear_summary: Summary) -> None:
+    assert [(task.level, task.value) for task in chosen.tasks] == [(None, "none"), (None, "attention"), (None, "")]
+    assert [(task.level, task.value) for task in clear_summary.tasks] == [(20.0, "20"), (50.0, "50"), (None, "")]
+
+
+def test_a_run_chosen_by_the_ranking_score_instead_is_refused(tmp_path: Path) -> None:
+    of = plan({"multi30k": [{"connection": "none"}]}, ("rnn",), (1, 2))
+    write(tmp_path, of, translation)
+    shutil.copy("data/sources.toml", tmp_path)
+    analyse.summarise(of, tmp_path)
+    place = tmp_path / "runs/multi30k-none/rnn/results.json"
+    _edit(place, lambda data: data["results"][1].update(valid={"bleu": 25.0}))
+    with pytest.raises(DataError, match="without a finite cross_entropy on validation"):
+        analyse.summarise(of, tmp_path)
+    _edit(place, lambda data: data["results"][1].update(valid={"cross_entropy": 2.0}, best_step=100))
+    with pytest.raises(DataError, match="step 100 was taken, the best cross_entropy on validation is that of step 200"):
+        analyse.summarise(of, tmp_path)
+
+
+def test_numbers_have_three_digits_and_no_more_than_nine_places() -> None:
+    assert [number(value) for value in (35.4321, 123.456, 0.0001234, 1234.5, 987_654_321.0, 2.5e15, 0.0)] == [
+        *("35.4", "123", "0.000123", "1,230", "988,000,000", "2.5e+15", "0")
+    ]

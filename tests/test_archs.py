@@ -10,8 +10,13 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from seqbench import archs
+from seqbench.archs._recurrent import turned
+from seqbench.decode import select
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 WIDTH, TIME = 6, 9  # 6 = 2 heads of 3: no multiple of 4, so the padded columns of attention are tested too
 EVERY = archs.names()
@@ -28,6 +33,16 @@ def core(arch: str, causal: bool = True, width: int = WIDTH, seed: int = 0, **se
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         made = archs.find(arch)(width, length=TIME, causal=causal, **defaults | known)
+    return made.double().eval()
+
+
+def remembering(arch: str, **settings: Any) -> Any:
+    """The same with a cross-attention of its own."""
+    defaults = archs.defaults(arch)
+    known = {key: value for key, value in ({"layers": 2, "dropout": 0.0} | settings).items() if key in defaults}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        made = archs.find(arch)(WIDTH, length=TIME, causal=True, memory=True, **defaults | known)
     return made.double().eval()
 
 
@@ -164,6 +179,70 @@ def test_gradients_reach_every_parameter(arch: str, causal: bool) -> None:
         assert parameter.grad.any(), name
 
 
+# ---------------------------------------------------------------- state carried from window to window
+
+WITH_CARRY = [arch for arch in EVERY if hasattr(archs.find(arch), "carry")]
+carrying = pytest.mark.parametrize("arch", WITH_CARRY)
+
+
+def read_in_windows(model: Any, x: Tensor, window: int, state: Any = None) -> tuple[Tensor, Any]:
+    outputs = []
+    for part in torch.split(x, window, dim=1):
+        out, state = model.carry(part, state)
+        outputs.append(out)
+    return torch.cat(outputs, dim=1), state
+
+
+def tensors(state: Any) -> list[Tensor]:
+    return [state] if isinstance(state, Tensor) else [found for part in state for found in tensors(part)]
+
+
+def test_the_recurrent_ones_carry() -> None:
+    assert set(WITH_CARRY) >= set(RECURRENT)
+    assert "transformer" not in WITH_CARRY  # its state grows
+
+
+@carrying
+@pytest.mark.parametrize("window", [1, 4, 2 * TIME])
+def test_windows_with_carried_state_equal_the_whole_sequence(arch: str, window: int) -> None:
+    model, x = core(arch), noise(3, 2 * TIME, WIDTH)
+    outputs, _ = read_in_windows(model, x, window)
+    close(outputs, model(x))
+    assert not torch.allclose(model.carry(x[:, TIME:])[0], outputs[:, TIME:])  # there is something to carry
+
+
+@carrying
+def test_carry_and_step_leave_the_same_state(arch: str) -> None:
+    model, x, state = core(arch), noise(2, TIME, WIDTH), None
+    for t in range(4):
+        _, state = model.step(x[:, t], state)
+    _, carried = model.carry(x[:, :4])
+    assert len(tensors(carried)) == len(tensors(state))
+    for one, other in zip(tensors(carried), tensors(state), strict=True):
+        close(one, other)
+    close(model.carry(x[:, 4:], state)[0], model(x)[:, 4:])  # each goes on from the other's
+    close(model.step(x[:, 4], carried)[0], model(x)[:, 4])
+
+
+@carrying
+def test_a_carried_state_has_the_batch_first_and_a_fixed_size(arch: str) -> None:
+    model, x = core(arch), noise(3, TIME, WIDTH)
+    _, state = model.carry(x)
+    assert {part.shape[0] for part in tensors(state)} == {3}
+    _, after = model.carry(x, state)
+    assert [part.shape for part in tensors(after)] == [part.shape for part in tensors(state)]
+    chosen = torch.tensor([2, 0, 2])
+    close(model.carry(x[chosen], select(state, chosen))[0], model.carry(x, state)[0][chosen])
+
+
+@carrying
+def test_gradients_go_through_a_carried_state(arch: str) -> None:
+    model, x = core(arch), noise(1, TIME, WIDTH).requires_grad_()
+    _, state = model.carry(x[:, :4])
+    (gradient,) = torch.autograd.grad(model.carry(x[:, 4:], state)[0].sum(), x)
+    assert bool((gradient[0, 3].abs() > 1e-9).all())
+
+
 # ---------------------------------------------------------------- recurrent ones
 
 
@@ -267,6 +346,112 @@ def test_both_ways_is_one_core_forwards_and_one_backwards(arch: str) -> None:
     np.testing.assert_allclose(model(x)[0].detach().numpy(), expected, rtol=1e-12, atol=1e-12)
 
 
+def packed(model: Any, x: Tensor, lengths: Tensor) -> Tensor:
+    """What the core computes on CUDA: torch's packed sequences."""
+    for layer in model.layers:
+        there = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        x = pad_packed_sequence(layer(there)[0], batch_first=True, total_length=x.shape[1])[0]
+    return x
+
+
+@pytest.mark.parametrize("arch", RECURRENT)
+@pytest.mark.parametrize("lengths", [[TIME, 1, 4, TIME - 1], [3, 3, 1, 2]], ids=["full", "all short"])
+def test_both_ways_with_lengths_equals_packed_sequences(arch: str, lengths: list[int]) -> None:
+    model, x, steps = core(arch, causal=False), noise(4, TIME, WIDTH), torch.tensor(lengths)
+    counts = (torch.arange(TIME) < steps[:, None])[:, :, None]
+    weight = noise(4, TIME, WIDTH, seed=3) * counts
+    mine, theirs = model(x, steps), packed(model, x, steps)
+    close(mine * counts, theirs * counts)
+    parameters = list(model.parameters())
+    gradients = [torch.autograd.grad((out * weight).sum(), parameters) for out in (mine, theirs)]
+    for one, other in zip(*gradients, strict=True):
+        close(one, other)
+    close(model(x, torch.full((4,), TIME)), model(x))
+
+
+def test_turned_turns_each_item_within_its_length() -> None:
+    x = torch.tensor([[1, 2, 3, 4, 5], [1, 2, 3, 4, 5], [1, 2, 3, 4, 5]])[:, :, None]
+    lengths = torch.tensor([5, 1, 3])
+    expected = torch.tensor([[5, 4, 3, 2, 1], [1, 2, 3, 4, 5], [3, 2, 1, 4, 5]])
+    assert torch.equal(turned(x, lengths)[:, :, 0], expected)
+    assert torch.equal(turned(turned(x, lengths), lengths), x)
+
+
+# ---------------------------------------------------------------- cores with a memory
+
+WITH_MEMORY = [arch for arch in EVERY if getattr(archs.find(arch), "MEMORY", False)]
+with_memory = pytest.mark.parametrize("arch", WITH_MEMORY)
+MEMORY_LENGTHS = torch.tensor([5, 1, 3])
+
+
+def test_the_transformer_has_a_memory() -> None:
+    assert "transformer" in WITH_MEMORY
+
+
+@with_memory
+def test_steps_from_begin_equal_the_whole_sequence_with_memory(arch: str) -> None:
+    model, x, memory = remembering(arch), noise(3, TIME, WIDTH), noise(3, 5, WIDTH, seed=2)
+    state, outputs = model.begin(memory, MEMORY_LENGTHS), []
+    for t in range(TIME):
+        out, state = model.step(x[:, t], state)
+        outputs.append(out)
+    whole = model(x, memory=memory, memory_lengths=MEMORY_LENGTHS)
+    close(torch.stack(outputs, dim=1), whole)
+    assert not torch.allclose(whole, model(x, memory=memory[[1, 2, 0]], memory_lengths=MEMORY_LENGTHS[[1, 2, 0]]))
+
+
+@with_memory
+def test_a_state_with_memory_has_the_batch_first(arch: str) -> None:
+    model, x, memory = remembering(arch), noise(3, 2, WIDTH), noise(3, 5, WIDTH, seed=2)
+    _, state = model.step(x[:, 0], model.begin(memory, MEMORY_LENGTHS))
+    assert {part.shape[0] for part in tensors(state)} == {3}
+    chosen = torch.tensor([2, 0])
+    close(model.step(x[chosen, 1], select(state, chosen))[0], model.step(x[:, 1], state)[0][chosen])
+
+
+@with_memory
+def test_padding_of_the_memory_changes_nothing(arch: str) -> None:
+    model, x, memory = remembering(arch), noise(3, TIME, WIDTH), noise(3, 5, WIDTH, seed=2)
+    garbage = memory.clone()
+    for item, length in enumerate(MEMORY_LENGTHS):
+        garbage[item, length:] = 100.0
+    garbage.requires_grad_()
+    out = model(x, memory=garbage, memory_lengths=MEMORY_LENGTHS)
+    for item, length in enumerate(MEMORY_LENGTHS):
+        one = slice(item, item + 1)
+        close(out[one], model(x[one], memory=memory[one, :length]))
+    (gradient,) = torch.autograd.grad(out.square().sum(), garbage)
+    for item, length in enumerate(MEMORY_LENGTHS):
+        assert not gradient[item, length:].any()
+        assert gradient[item, :length].any(1).all()
+
+
+@with_memory
+def test_a_core_with_memory_stays_causal(arch: str) -> None:
+    model, memory = remembering(arch), noise(1, 5, WIDTH, seed=2)
+    seen = gradients(lambda x: model(x, memory=memory), noise(1, TIME, WIDTH))
+    assert torch.equal(seen.triu(1), torch.zeros_like(seen))
+    assert bool((seen.diagonal() > 1e-9).all())
+
+
+@with_memory
+def test_gradients_reach_every_parameter_with_memory(arch: str) -> None:
+    model = remembering(arch)
+    out = model(noise(2, TIME, WIDTH), memory=noise(2, 5, WIDTH, seed=2), memory_lengths=torch.tensor([5, 2]))
+    (out * noise(2, TIME, WIDTH, seed=3)).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.any(), name
+
+
+@with_memory
+def test_rows_of_attention_sum_to_one(arch: str) -> None:
+    model = remembering(arch)
+    seen = model.attention(noise(2, TIME, WIDTH), noise(2, 5, WIDTH, seed=2))
+    assert seen.shape == (2, TIME, 5)
+    assert bool((seen > 0).all())
+    close(seen.sum(2), torch.ones(2, TIME, dtype=torch.float64))
+
+
 # ---------------------------------------------------------------- the Transformer
 
 
@@ -305,6 +490,26 @@ def test_attention_is_softmax_of_scaled_products(width: int, causal: bool) -> No
         heads.append(torch.softmax(scores, dim=1) @ v[:, columns])
     h = h[0] + layer.merge(torch.cat(heads, dim=1))
     close(model(x)[0], model.norm(h + layer.feed_forward(h)))
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_attention_to_a_memory_is_softmax_of_scaled_products(layers: int) -> None:
+    model, x, memory = remembering("transformer", layers=layers), noise(1, 4, WIDTH), noise(1, 5, WIDTH, seed=2)
+    h, layer, size = x + model.positions(0, 4), model.layers[-1], WIDTH // 2
+    for before in model.layers[:-1]:  # by the code itself: one layer is done by hand
+        h = before(h, None, before.begin(memory, torch.ones(1, 1, 1, 5, dtype=torch.bool))[2:])
+    q, k, v = layer.qkv(layer.norm(h))[0].split(WIDTH, dim=1)
+    heads = [slice(0, size), slice(size, WIDTH)]
+    later = torch.full((4, 4), -math.inf, dtype=torch.float64).triu(1)
+    own = [torch.softmax(q[:, c] @ k[:, c].T / math.sqrt(size) + later, dim=1) @ v[:, c] for c in heads]
+    h = h[0] + layer.merge(torch.cat(own, dim=1))
+    q = layer.cross_query(layer.cross_norm(h))
+    k, v = layer.cross_memory(memory[0]).split(WIDTH, dim=1)
+    shares = [torch.softmax(q[:, c] @ k[:, c].T / math.sqrt(size), dim=1) for c in heads]
+    close(model.attention(x, memory)[0], (shares[0] + shares[1]) / 2)
+    seen = torch.cat([share @ v[:, c] for share, c in zip(shares, heads, strict=True)], dim=1)
+    h = h + layer.cross_merge(seen)
+    close(model(x, memory=memory)[0], model.norm(h + layer.feed_forward(h)))
 
 
 def test_dropout_is_on_both_residual_branches() -> None:

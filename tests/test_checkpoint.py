@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -58,3 +59,39 @@ def test_the_bytes_of_weights_depend_on_values_only(tmp_path: Path) -> None:
     one = {"a": torch.ones(2), "b": torch.zeros(3)}
     other = dict(reversed(one.items()))
     assert checkpoint.write_weights(tmp_path / "1", one) == checkpoint.write_weights(tmp_path / "2", other)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        None,
+        torch.ones(2),
+        (torch.ones(2),),
+        ((torch.ones(2), torch.zeros(3)), (torch.full((1, 2), 5.0), torch.ones(4, dtype=torch.bool))),
+        tuple((torch.full((2,), float(layer)),) for layer in range(12)),  # "10" comes before "2" as text
+    ],
+    ids=["none", "one", "flat", "nested", "twelve"],
+)
+def test_a_carried_state_comes_back_from_disk(tmp_path: Path, state: Any) -> None:
+    checkpoint.save(tmp_path, 1, tensors(1.0) | checkpoint.flat(state, "carried"), {})
+    found = checkpoint.newest(tmp_path)
+    assert found is not None
+    assert_same(checkpoint.nested(found[0], "carried"), state)
+    assert checkpoint.nested(found[0], "carr") is None
+
+
+def assert_same(found: Any, state: Any) -> None:
+    assert type(found) is type(state)
+    if isinstance(state, torch.Tensor):
+        assert found.dtype == state.dtype and torch.equal(found, state)
+    elif state is not None:
+        assert len(found) == len(state)
+        for one, other in zip(found, state, strict=True):
+            assert_same(one, other)
+
+
+def test_a_state_on_disk_is_a_copy_without_history() -> None:
+    part = torch.ones(2, requires_grad=True) * 2
+    kept = checkpoint.flat((part,), "carried")["carried.0"]
+    part.data.zero_()
+    assert kept.tolist() == [2.0, 2.0] and not kept.requires_grad

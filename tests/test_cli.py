@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import hashlib
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from seqbench import cli
+from seqbench import cli, fetch
 from seqbench.records import Result
 
 TINY = ["--preset", "quick", "--set", "train={steps: 10, eval_every: 5}", "--set", "tune={steps: 5}"]
@@ -115,6 +117,26 @@ def test_a_tampered_prepared_file_stops_training_and_is_made_again(
     assert "seqbench prepare adding-6" in error_lines(capsys)[2]
     assert cli.main(["prepare", "adding-6", *options]) == 0
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
+
+
+def test_fetch_all_leaves_out_what_is_optional(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror, known = tmp_path / "mirror", {}
+    for name in ("needed", "wished", "vectors"):
+        path = mirror / f"{name}.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(name)
+        sha256 = hashlib.sha256(name.encode()).hexdigest()
+        facts: dict[str, Any] = {"licence": "none", "citation": "none", "defects": (), "optional": name != "needed"}
+        known[name] = fetch.Source(name=name, url=f"https://x.y/{name}.txt", sha256=sha256, bytes=len(name), **facts)
+    monkeypatch.setattr(fetch, "sources", lambda: known)
+    for words, expected in ((["--all"], ["needed"]), (["--all", "wished"], ["needed", "wished"]), (["wished"],) * 2):
+        folder = tmp_path / " ".join(words)
+        assert cli.main(["fetch", *words, "--to", str(folder), "--mirror", mirror.as_uri()]) == 0
+        said = [line.split()[1] for line in capsys.readouterr().err.splitlines()]
+        assert said == [f"{name}:" for name in expected]
+        assert sorted(path.stem for path in folder.glob("[!.]*.txt")) == expected
 
 
 def test_data_prepared_with_other_settings_is_made_again(tmp_path: Path) -> None:

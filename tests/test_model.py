@@ -6,17 +6,25 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from scipy.special import log_softmax
+from synthetic import CONVOLUTION
 from torch.profiler import ProfilerActivity, profile
 
 from seqbench import archs, model
 from seqbench.errors import InputError
-from seqbench.records import Spec
+from seqbench.records import UNSCORED, Spec
 
 EVERY = archs.names()
 every = pytest.mark.parametrize("arch", EVERY)
 both_ways = pytest.mark.parametrize("causal", [True, False])
+
+
+def change(spec: Spec, **changes: Any) -> Spec:
+    return spec.model_copy(update=changes)
+
 
 VALUES = Spec(inputs="values", input_size=2, outputs="values", output_size=1, length=7, metric="mse", direction="min")
 STEPS = Spec(
@@ -33,12 +41,9 @@ STEPS = Spec(
 CLASSES = Spec(
     inputs="values", input_size=8, outputs="classes", output_size=10, length=7, metric="accuracy", direction="max"
 )
+STREAM = change(STEPS, outputs="stream", output_size=10, window=0)
 SPECS = {"values": VALUES, "steps": STEPS, "classes": CLASSES}
 every_spec = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
-
-
-def change(spec: Spec, **changes: Any) -> Spec:
-    return spec.model_copy(update=changes)
 
 
 def inputs(spec: Spec, batch: int = 4, seed: int = 0) -> torch.Tensor:
@@ -50,6 +55,10 @@ def inputs(spec: Spec, batch: int = 4, seed: int = 0) -> torch.Tensor:
 
 def built(spec: Spec, arch: str = "gru", width: int = 8, seed: int = 1, **settings: Any) -> model.Model:
     return model.build(spec, arch, archs.defaults(arch) | settings, width, seed)
+
+
+def close(a: torch.Tensor, b: torch.Tensor) -> None:
+    torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
 
 
 @pytest.fixture
@@ -101,7 +110,7 @@ def test_steps_are_the_last_window() -> None:
 
 @every
 @both_ways
-@pytest.mark.parametrize("pooling", ["last", "mean"])
+@pytest.mark.parametrize("pooling", ["last", "mean", "ends"])
 def test_an_item_alone_equals_the_item_in_a_padded_batch(arch: str, causal: bool, pooling: str) -> None:
     spec = change(CLASSES, causal=causal, pooling=pooling)
     made, x = built(spec, arch).double().eval(), inputs(spec).double()
@@ -121,6 +130,37 @@ def test_streaming_equals_the_whole_sequence(arch: str, spec: Spec) -> None:
         outputs, state = made.step(x[:, t], state)
     whole = made(x)[:, -1] if spec is STEPS else made(x)
     torch.testing.assert_close(outputs, whole, rtol=1e-10, atol=1e-10)
+
+
+@every
+@pytest.mark.parametrize("window", [1, 3, 7])
+def test_windows_of_a_stream_equal_the_whole(arch: str, window: int) -> None:
+    made, x, state, outputs = built(STREAM, arch).double().eval(), inputs(STREAM), None, []
+    for part in torch.split(x, window, dim=1):
+        out, state = made.carry(part, state)
+        outputs.append(out)
+    if hasattr(made.core, "carry"):
+        close(torch.cat(outputs, dim=1), made(x))
+    else:  # each window by itself
+        assert state is None
+        close(torch.cat(outputs, dim=1), torch.cat([made(part) for part in torch.split(x, window, dim=1)], dim=1))
+
+
+def test_a_stream_that_reads_both_ways_is_refused() -> None:
+    with pytest.raises(InputError, match="both ways"):
+        built(change(STREAM, causal=False))
+
+
+@every
+@both_ways
+def test_every_step_has_outputs(arch: str, causal: bool) -> None:
+    spec = change(STREAM, outputs="every", causal=causal)
+    made, x = built(spec, arch).double().eval(), inputs(spec)
+    lengths = torch.tensor([3, 7, 1, 5])
+    outputs = made(x, lengths)
+    assert outputs.shape == (4, 7, 10)
+    for item, length in enumerate(lengths):
+        close(outputs[item, :length], made(x[item : item + 1, :length])[0])
 
 
 def test_streaming_both_ways_is_refused() -> None:
@@ -170,6 +210,74 @@ def test_counts_of_cores_by_formula() -> None:
         assert model.count(built(change(VALUES, causal=False), arch)).core == 2 * number * (4 * 8 + 4 * 4 + 4 + 4)
     norms, attention, feed_forward = 3 * 16, 4 * (8 * 8 + 8), 8 * 32 + 32 + 32 * 8 + 8
     assert model.count(built(VALUES, "transformer")).core == norms + attention + feed_forward
+
+
+# ---------------------------------------------------------------- one table at both ends, word vectors
+
+
+TIED = change(STREAM, tied=True)
+
+
+@every
+def test_a_tied_table_gets_gradients_from_both_ends(arch: str) -> None:
+    made, x = built(TIED, arch).double().eval(), inputs(TIED).long()
+    table = made.table
+    assert table is not None
+    weight = torch.randn(4, 7, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    (whole,) = torch.autograd.grad((made(x) * weight).sum(), table)
+    h = made.core(made.frontend(x))
+    (first,) = torch.autograd.grad((made.head.logits(h, table.detach()) * weight).sum(), table)
+    (last,) = torch.autograd.grad((made.head.logits(h.detach(), table) * weight).sum(), table)
+    close(whole, first + last)
+    assert first.any() and last.any()
+    assert not first[[token for token in range(10) if token not in x]].any()  # by the input: only tokens that it has
+    assert last.any(1).all()  # by the output: all tokens
+
+
+@every
+def test_a_tied_table_is_outside_the_budget_at_both_ends(arch: str) -> None:
+    made = built(TIED, arch)
+    parts = model.count(made)
+    assert parts.embedding == 10 * 8
+    assert parts.head == 8 * 8 + 8  # to the embedding's columns; not to the tokens
+    assert parts.embedding + parts.matched == sum(p.numel() for p in made.parameters())
+    sizes = (10, 30_000)
+    widths = {
+        model.solve_width(change(TIED, input_size=n, output_size=n), arch, archs.defaults(arch), 20_000) for n in sizes
+    }
+    assert len(widths) == 1
+
+
+class Vectors:
+    """Stands for prepared data that hold word vectors."""
+
+    def __init__(self, **arrays: Any) -> None:
+        self.arrays = {name.replace("_", "."): values for name, values in arrays.items()}
+        self.manifest = self
+
+    def array(self, name: str) -> Any:
+        return self.arrays[name]
+
+
+def test_word_vectors_are_put_into_their_rows() -> None:
+    made = built(STEPS)
+    before = made.state_dict()["frontend.embedding.weight"].clone()
+    values = np.arange(16, dtype=np.float32).reshape(2, 8)
+    model.load_vectors(made, Vectors(embedding_rows=np.array([7, 2]), embedding_values=values))  # type: ignore[arg-type]
+    table = made.state_dict()["frontend.embedding.weight"]
+    assert np.array_equal(table[[7, 2]], values)
+    others = [row for row in range(10) if row not in (7, 2)]
+    assert torch.equal(table[others], before[others])
+    assert made.table is not None and made.table.requires_grad
+
+
+@pytest.mark.parametrize("spec", [STEPS, VALUES], ids=["without vectors", "without a table"])
+def test_without_word_vectors_nothing_changes(spec: Spec) -> None:
+    made = built(spec)
+    before = {name: values.clone() for name, values in made.state_dict().items()}
+    data = Vectors() if spec is STEPS else Vectors(embedding_rows=np.array([1]), embedding_values=np.ones((1, 8)))
+    model.load_vectors(made, data)  # type: ignore[arg-type]
+    assert all(torch.equal(values, before[name]) for name, values in made.state_dict().items())
 
 
 # ---------------------------------------------------------------- the width for a budget
@@ -248,6 +356,38 @@ def test_loss_of_values_by_hand(y: Any) -> None:
     assert model.loss(outputs, torch.tensor(y, dtype=torch.float64), VALUES).item() == pytest.approx((1 + 4) / 2)
 
 
+@pytest.mark.parametrize("kind", [torch.int64, torch.int8], ids=str)
+def test_unscored_labels_add_nothing_to_loss_or_gradient(kind: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    outputs = torch.randn(3, 7, 10, generator=generator, dtype=torch.float64).requires_grad_()
+    y = torch.randint(10, (3, 7), generator=generator)
+    y[0, 2:], y[2] = UNSCORED, UNSCORED
+    found = model.loss(outputs, y.to(kind), STREAM)
+    scored = y != UNSCORED
+    expected = -log_softmax(outputs.detach().numpy(), axis=-1)[scored, y[scored]].mean()
+    assert found.item() == pytest.approx(expected, rel=1e-12)
+    (gradient,) = torch.autograd.grad(found, outputs)
+    assert not gradient[~scored].any()
+    assert gradient[scored].any(-1).all()
+
+
+def test_labels_are_the_log_probabilities_of_scipy() -> None:
+    generator = torch.Generator().manual_seed(0)
+    outputs = 30 * torch.randn(3, 7, 10, generator=generator, dtype=torch.float64)
+    y = torch.randint(10, (3, 7), generator=generator)
+    y[1] = outputs[1].argmax(-1)
+    chances = log_softmax(outputs.numpy(), axis=-1)
+    found = model.labels(outputs, y).numpy()
+    np.testing.assert_allclose(
+        found[..., 0], -np.take_along_axis(chances, y.numpy()[..., None], -1)[..., 0], 1e-12, 1e-12
+    )
+    assert np.array_equal(found[..., 1], chances.argmax(-1) == y.numpy())
+    assert found[1, :, 1].all() and not found[..., 1].all()
+    scored = y.clone()
+    scored[0] = UNSCORED
+    assert np.array_equal(model.labels(outputs, scored.to(torch.int8))[1:], found[1:])  # the others as before
+
+
 @every
 def test_a_step_of_training_lowers_the_loss(arch: str) -> None:
     made, x = built(CLASSES, arch), inputs(CLASSES)
@@ -292,35 +432,6 @@ def test_the_kernels_named_are_those_that_run() -> None:
 
 
 # ---------------------------------------------------------------- a person's own architecture
-
-CONVOLUTION = """
-import torch
-from torch import nn
-
-VERSION = 1
-SETTINGS = {"taps": 3}
-
-
-class Core(nn.Module):
-    def __init__(self, width, *, length, causal, taps):
-        super().__init__()
-        self.taps = taps
-        self.right = 0 if causal else taps - 1
-        self.linear = nn.Linear((taps + self.right) * width, width)
-
-    def forward(self, x, lengths=None):
-        if lengths is not None:
-            beyond = torch.arange(x.shape[1]) >= lengths[:, None]
-            x = x.masked_fill(beyond[..., None].to(x.device), 0.0)
-        padded = nn.functional.pad(x, (0, 0, self.taps - 1, self.right))
-        return torch.tanh(self.linear(padded.unfold(1, self.taps + self.right, 1).transpose(2, 3).flatten(2)))
-
-    def step(self, x_t, state):
-        if state is None:
-            state = x_t.new_zeros(len(x_t), self.taps - 1, x_t.shape[1])
-        window = torch.cat((state, x_t[:, None]), dim=1)
-        return torch.tanh(self.linear(window.flatten(1))), window[:, 1:]
-"""
 
 
 def test_an_own_architecture_in_under_40_lines(own: Any) -> None:

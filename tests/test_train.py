@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from synthetic import ARCHS, OWN, add_own, install
+from synthetic import cell as made_cell
 
 from seqbench import batches, checkpoint, config, evaluate, model, prepare, schedule, train, tune
 from seqbench.prepared import Prepared
@@ -105,16 +109,9 @@ class Killed(BaseException):
     """Stands for kill -9: nothing in the code may catch it."""
 
 
-@pytest.mark.parametrize("arch", ["rnn", "lstm", "gru", "transformer"])
-@pytest.mark.parametrize("at", [11, 25])
-def test_a_resumed_run_ends_with_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arch: str, at: int
-) -> None:
-    whole, broken = tmp_path / "a", tmp_path / "b"
-    setting = cell(whole, arch, schedule="plateau", plateau_patience=0)
-    cell(broken, arch)
-    run(whole, setting)
-    monkeypatch.setattr(train, "CHECKPOINT_SECONDS", 0.0)
+@contextlib.contextmanager
+def dying_at(monkeypatch: pytest.MonkeyPatch, at: int) -> Iterator[None]:
+    """Training ends in step `at`; a resume state is kept at each look at the validation split."""
     steps = 0
     loss = model.loss
 
@@ -125,14 +122,148 @@ def test_a_resumed_run_ends_with_the_same_bytes(
             raise Killed
         return loss(*args)
 
-    monkeypatch.setattr(model, "loss", dying)
-    with pytest.raises(Killed):
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "CHECKPOINT_SECONDS", 0.0)
+        patch.setattr(model, "loss", dying)
+        yield
+
+
+@pytest.mark.parametrize("arch", ["rnn", "lstm", "gru", "transformer"])
+@pytest.mark.parametrize("at", [11, 25])
+def test_a_resumed_run_ends_with_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arch: str, at: int
+) -> None:
+    whole, broken = tmp_path / "a", tmp_path / "b"
+    setting = cell(whole, arch, schedule="plateau", plateau_patience=0)
+    cell(broken, arch)
+    run(whole, setting)
+    with pytest.raises(Killed), dying_at(monkeypatch, at):
         run(broken, setting)
     said: list[str] = []
     run(broken, setting, say=said.append)
     assert f"resumed at step {at // 10 * 10}" in said
     assert result_bytes(whole) == result_bytes(broken)
     assert not list(broken.glob("**/checkpoint-*"))
+
+
+# ---------------------------------------------------------------- streams and sequences
+
+every_kind = pytest.mark.parametrize("name", ["made_stream", "made_sequence"])
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiny tasks of a stream and of sequences, and an architecture without carried state or memory."""
+    install(monkeypatch)
+    (tmp_path / "archs").mkdir()
+    add_own(tmp_path / "archs", monkeypatch)
+
+
+def made_run(root: Path, setting: Setting, seed: int = 1, say: train.Say = quiet) -> Result:
+    splits = batches.Splits(Prepared(root / "prepared" / setting.task), CPU)
+    return train.train(setting, splits, 0.01, seed, root, say)
+
+
+def made_job(root: Path, setting: Setting) -> train.Job:
+    splits = batches.Splits(Prepared(root / "prepared" / setting.task), CPU)
+    return train.Job(setting, splits, 0.01, 1, root / "job", quiet)
+
+
+@pytest.mark.usefixtures("made")
+@every_kind
+@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("at", [11, 25])
+def test_a_resumed_run_of_windows_or_sentences_ends_with_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, arch: str, at: int
+) -> None:
+    whole, broken = tmp_path / "a", tmp_path / "b"
+    setting = made_cell(whole, name, arch)
+    made_cell(broken, name, arch)
+    result = made_run(whole, setting)
+    assert result.status == "ok" and result.samples
+    with pytest.raises(Killed), dying_at(monkeypatch, at):
+        made_run(broken, setting)
+    job = made_job(broken, setting)
+    job.folder = next(broken.glob("runs/**/checkpoint-*")).parent
+    assert job.resume().steps == at // 10 * 10
+    if name == "made_stream":
+        assert not job.batch(at // 10 * 10).fresh  # within an epoch
+        assert (job.carried is None) == (not hasattr(job.model.core, "carry"))
+    said: list[str] = []
+    made_run(broken, setting, say=said.append)
+    assert f"resumed at step {at // 10 * 10}" in said
+    assert result_bytes(whole) == result_bytes(broken)
+
+
+@pytest.mark.usefixtures("made")
+@every_kind
+@pytest.mark.parametrize("arch", ARCHS)
+def test_seeds_together_equal_the_seed_alone(tmp_path: Path, name: str, arch: str) -> None:
+    together, alone = tmp_path / "a", tmp_path / "b"
+    setting = made_cell(together, name, arch, steps=14)
+    made_cell(alone, name, arch)
+    train.train_cell(setting, 0.01, (1, 2), together, CPU, quiet)
+    train.train_cell(setting, 0.01, (2,), alone, CPU, quiet)
+    mine, all_of_them = result_bytes(alone), result_bytes(together)
+    shared = [path for path in mine if "seed-2" in path]
+    assert len(shared) == 2
+    assert all(mine[path] == all_of_them[path] for path in shared)
+
+
+@pytest.mark.usefixtures("made")
+@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("made_stream", {}),
+        ("made_stream", {"tied": True}),
+        ("made_every", {"causal": False}),
+        ("made_every", {"outputs": "classes"}),
+        ("made_sequence", {"connection": "none"}),
+        ("made_sequence", {"connection": "additive", "tied": False}),
+        ("made_sequence", {"connection": "attention"}),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else " ".join(map(str, value.values())),
+)
+def test_every_kind_of_output_is_learned(tmp_path: Path, name: str, settings: dict[str, Any], arch: str) -> None:
+    setting = made_cell(tmp_path, name, arch, settings, steps=60, eval_every=20)
+    result = made_run(tmp_path, setting)
+    assert result.status == "ok"
+    losses = [point.loss for point in result.curve]
+    assert losses[-1] is not None and losses[0] is not None and losses[-1] < 0.97 * losses[0]
+    assert abs(result.parameters.matched - setting.parameters) <= 0.05 * setting.parameters
+    assert set(result.test) >= {result.metric, "cross_entropy"}
+    job = made_job(tmp_path, setting)
+    assert result.examples == sum(
+        batch.x.numel() if name == "made_stream" else len(batch.x) for batch in map(job.batch, range(60))
+    )
+
+
+@pytest.mark.usefixtures("made")
+@pytest.mark.parametrize("arch", ARCHS)
+def test_a_window_goes_on_from_the_one_before(tmp_path: Path, arch: str) -> None:
+    job = made_job(tmp_path, made_cell(tmp_path, "made_stream", arch, batch=4))
+    net = job.model.eval()
+    assert isinstance(net, model.Model)
+    first, second = job.batch(0), job.batch(1)
+    with torch.no_grad():
+        both = net(torch.cat((first.x, second.x), dim=1))
+        alone = model.loss(net(second.x), second.y, job.spec)
+    expected = model.loss(both[:, 6:], second.y, job.spec) if hasattr(net.core, "carry") else alone
+    for _ in range(2):  # the first window of an epoch begins anew, whatever was carried
+        torch.testing.assert_close(job.loss(first), model.loss(both[:, :6], first.y, job.spec))
+        found = job.loss(second)
+        torch.testing.assert_close(found, expected)
+        found.backward()  # type: ignore[no-untyped-call]
+    if hasattr(net.core, "carry"):
+        assert not torch.allclose(expected, alone)
+        assert all(not part.requires_grad for layer in job.carried for part in layer)
+    else:
+        assert job.carried is None
+
+
+def test_the_tiny_tasks_leave_no_architecture_out() -> None:
+    assert {"rnn", "lstm", "gru", "transformer", OWN} <= set(ARCHS)
 
 
 @pytest.mark.slow
@@ -332,17 +463,3 @@ def test_early_stopping_keeps_the_best_weights(tmp_path: Path) -> None:
     assert result.valid["mse"] == pytest.approx(best.valid, rel=1e-6)
     folder = train.run_folder(tmp_path, "adding-8", "lstm", 1, result.key)
     assert checkpoint.read_weights(folder / "model.safetensors", result.weights_sha256, "")
-
-
-@pytest.mark.parametrize(("items", "batch"), [(10, 3), (7, 7), (5, 8), (64, 16)])
-def test_each_epoch_takes_every_item_once(items: int, batch: int) -> None:
-    order = batches.Order(items, batch, seed=1)
-    steps = [order(step) for step in range(2 * items)]
-    assert {len(step) for step in steps} == {min(batch, items)}
-    drawn = torch.cat(steps)
-    for epoch in range(2):
-        assert sorted(drawn[epoch * items : (epoch + 1) * items].tolist()) == list(range(items))
-    again = batches.Order(items, batch, seed=1)
-    assert torch.equal(again(2 * items - 1), steps[-1])  # a function of its argument, asked in any order
-    assert torch.equal(again(0), steps[0])
-    assert items < 8 or not torch.equal(drawn[:items], drawn[items : 2 * items])

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 from seqbench import archs, config, fetch, tasks
+from seqbench.analyse import cores
 from seqbench.analyse.summary import DataSource, Evidence, TaskSummary
 from seqbench.config import Plan
 from seqbench.errors import DataError
@@ -21,6 +22,7 @@ from seqbench.records import (
     Tuned,
     run_key,
 )
+from seqbench.schedule import best_point
 
 
 def task(plan: Plan, task_id: str, root: Path) -> TaskSummary:
@@ -35,19 +37,22 @@ def task(plan: Plan, task_id: str, root: Path) -> TaskSummary:
         )
     controls = _controls(root / "runs" / task_id / "controls.json", task_id, manifest)
     level = setting.task_settings.get(kind.KNOB)
+    number = level if isinstance(level, int | float) and not isinstance(level, bool) else None
     return TaskSummary(
         id=task_id,
         name=setting.task,
         title=kind.TITLE,
         family=kind.FAMILY,
         knob=kind.KNOB,
-        level=float(level) if isinstance(level, int | float) else None,
+        level=None if number is None else float(number),
+        value=str(level) if kind.KNOB else "",
         spec=manifest.spec,
         sizes=manifest.sizes,
         defects=manifest.defects,
         data_digest=manifest.digest,
         sources=_sources(tasks.build(setting.task, setting.task_settings).sources(), root),
         controls=controls.controls,
+        differences=cores.differences(manifest.spec, plan.architectures),
     )
 
 
@@ -133,6 +138,18 @@ def _check(result: Result, of: TaskSummary, setting: Setting, tuned: Tuned, path
             raise DataError(f"the test split was read {result.test_reads} times, not once", where, again)
         if not all(map(math.isfinite, result.test.values())) or result.score is None:
             raise DataError(f"status ok without a finite {result.metric}", where, again)
+        _check_choice(result, of, where, again)
+
+
+def _check_choice(result: Result, of: TaskSummary, where: str, again: str) -> None:
+    """Refuse a run whose weights are not those of the best look at the validation split, by the task's own score."""
+    watched, direction = of.spec.watched
+    best = best_point(list(result.curve), direction)
+    if best is None or not math.isfinite(result.valid.get(watched, math.nan)):
+        raise DataError(f"status ok without a finite {watched} on validation", where, again)
+    if best.step != result.best_step:
+        what = f"step {result.best_step} was taken, the best {watched} on validation is that of step {best.step}"
+        raise DataError(what, where, again)
 
 
 def _provenances(plan: Plan, path: Path, again: str) -> tuple[Provenance, ...]:

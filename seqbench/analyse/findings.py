@@ -34,8 +34,13 @@ def words(names: Sequence[str]) -> str:
 
 
 def number(value: float) -> str:
-    """Three significant digits."""
-    return f"{value:.3g}" if abs(value) < 1e3 else f"{float(f'{value:.3g}'):,.0f}"
+    """Three significant digits; powers of ten where they would take more than nine places."""
+    return f"{float(f'{value:.3g}'):,.0f}" if 1e3 <= abs(value) < 1e9 else f"{value:.3g}"
+
+
+def arrow(direction: str) -> str:
+    """Which way is better: up or down."""
+    return "↑" if direction == "max" else "↓"
 
 
 def span(interval: tuple[float, float] | None) -> str:

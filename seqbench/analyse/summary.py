@@ -29,12 +29,16 @@ class TaskSummary(Record):
     """The setting that makes several task ids of the task; empty: none."""
     level: float | None
     """The knob's value where it is a number."""
+    value: str
+    """The knob's value as text; empty: no knob."""
     spec: Spec
     sizes: dict[str, int]
     defects: tuple[str, ...]
     data_digest: str
     sources: tuple[DataSource, ...]
     controls: tuple[Control, ...]
+    differences: tuple[str, ...]
+    """In which ways the task treats architectures differently, in sentences."""
 
     @property
     def trivial(self) -> Control:
@@ -56,6 +60,15 @@ class Evidence(Record):
     """What makes each run again."""
 
 
+class Mean(Record):
+    """A metric over the seeds that finished."""
+
+    mean: float
+    interval: tuple[float, float] | None
+    """95 % bootstrap interval; None with one seed."""
+    seeds: int
+
+
 class Cell(Record):
     """A cell with its statistics over seeds. A failed seed counts as the worst score seen on the task."""
 
@@ -71,6 +84,8 @@ class Cell(Record):
     interquartile_mean: float | None
     interval: tuple[float, float] | None
     """95 % bootstrap interval of the mean; None with one seed."""
+    others: dict[str, Mean]
+    """Every other test metric, over the seeds that finished."""
     against_control: Literal["better", "no better", "undecided"]
     """"undecided": one seed gives no interval."""
     rank: int

@@ -1,4 +1,8 @@
-"""The summary, flat: results.csv, metrics and curves for `dvc`. No clock, no host, no path."""
+"""The summary, flat: results.csv, metrics and curves for `dvc`. No clock, no host, no path.
+
+Scores on validation are those that epochs and learning rates were chosen by. They need not be the
+score that ranks: `valid_metric` and `valid_direction` say which they are.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,8 @@ COLUMNS = [
     "direction",
     "score",
     "valid_score",
+    "valid_metric",
+    "valid_direction",
     "steps",
     "best_step",
     "examples",
@@ -28,6 +34,7 @@ COLUMNS = [
     "parameters_core",
     "parameters_head",
     "state_bytes",
+    "scorer",
     "key",
     "weights_sha256",
     "data_digest",
@@ -35,19 +42,27 @@ COLUMNS = [
 
 
 def table(summary: Summary) -> pd.DataFrame:
-    """One row per run, sorted; equal results give equal bytes. Test metrics are columns `test_<name>`."""
-    rows = [_row(result) for cell in summary.cells for result in cell.runs]
+    """One row per run, sorted; equal results give equal bytes.
+
+    `score` is the test metric that ranks, named by `metric`. Every test metric, that one too, has a column
+    `test_<name>`: `test_bleu`, `test_accuracy`; it is empty where the task has no such metric, or the run failed.
+    """
+    watched = {task.id: task.spec.watched for task in summary.tasks}
+    rows = [_row(result, *watched[result.task]) for cell in summary.cells for result in cell.runs]
     tests = sorted({name for row in rows for name in row if name.startswith("test_")})
-    frame = pd.DataFrame(rows, columns=[*COLUMNS[:8], *tests, *COLUMNS[8:]])
+    place = COLUMNS.index("steps")
+    frame = pd.DataFrame(rows, columns=[*COLUMNS[:place], *tests, *COLUMNS[place:]])
     return frame.sort_values(["task", "arch", "seed"], ignore_index=True)
 
 
-def _row(result: Result) -> dict[str, Any]:
+def _row(result: Result, watched: str, direction: str) -> dict[str, Any]:
     done = result.status == "ok"
     return {
         **{name: getattr(result, name) for name in COLUMNS if hasattr(result, name)},
         "score": result.score if done else None,
-        "valid_score": result.valid.get(result.metric),
+        "valid_score": result.valid.get(watched),
+        "valid_metric": watched,
+        "valid_direction": direction,
         **{f"parameters_{part}": count for part, count in result.parameters.plain().items()},
         **({f"test_{name}": value for name, value in result.test.items()} if done else {}),
     }
@@ -63,12 +78,17 @@ def metrics(summary: Summary) -> dict[str, dict[str, float]]:
 
 
 def curves(summary: Summary) -> pd.DataFrame:
-    """Learning curves for `dvc plots`: one row per look at the validation split, sorted."""
+    """Learning curves for `dvc plots`: one row per look at the validation split, sorted.
+
+    `valid` is the score named by `valid_metric`, `loss` the mean training loss since the look before.
+    """
+    watched = {task.id: task.spec.watched for task in summary.tasks}
     rows = [
-        (result.task, result.arch, result.seed, point.step, point.valid, point.loss)
+        (result.task, result.arch, result.seed, point.step, point.valid, point.loss, *watched[result.task])
         for cell in summary.cells
         for result in cell.runs
         for point in result.curve
     ]
-    frame = pd.DataFrame(rows, columns=["task", "arch", "seed", "step", "valid", "loss"])
+    columns = ["task", "arch", "seed", "step", "valid", "loss", "valid_metric", "valid_direction"]
+    frame = pd.DataFrame(rows, columns=columns)
     return frame.sort_values(["task", "arch", "seed", "step"], ignore_index=True)

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from seqbench.analyse import statistics
-from seqbench.analyse.summary import Cell, Design, Evidence, Pair, TaskSummary
+from seqbench.analyse.summary import Cell, Design, Evidence, Mean, Pair, TaskSummary
 from seqbench.config import Plan
 
 
@@ -46,9 +46,23 @@ def _cell(task: TaskSummary, run: Evidence, worst: float) -> Cell:
         mean=float(np.mean(counted)) if finished else None,
         interquartile_mean=statistics.interquartile_mean(counted) if finished else None,
         interval=interval,
+        others=_others(task.spec.metric, run),
         against_control=_against(task, interval, finished),
         rank=0,
     )
+
+
+def _others(ranking: str, run: Evidence) -> dict[str, Mean]:
+    """The metrics beside the ranking one; a run that failed has none, and what it would count as is not known."""
+    found: dict[str, list[float]] = {}
+    for result in run.results:
+        for name, value in result.test.items() if result.status == "ok" else ():
+            found.setdefault(name, []).append(value)
+    return {
+        name: Mean(mean=float(np.mean(values)), interval=statistics.interval(values), seeds=len(values))
+        for name, values in sorted(found.items())
+        if name != ranking
+    }
 
 
 def _against(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import json
 import re
 from collections.abc import Sequence
@@ -13,11 +14,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from seqbench.analyse.findings import number, span, words
+from seqbench.analyse.findings import arrow, number, span, words
 from seqbench.analyse.summary import Cell, Pair, Summary, TaskSummary
 from seqbench.files import canonical
-from seqbench.records import Hardware, Trial, Tuned
-from seqbench.report import charts, figures, limits
+from seqbench.records import Hardware
+from seqbench.report import charts, figures, limits, samples, settings
 
 FOLDER = Path(__file__).parent
 TITLES = {
@@ -41,7 +42,8 @@ def render(summary: Summary) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"slug": slug, "num": number, "span": span, "words": words, "json": pretty, "exact": repr}
+    environment.filters |= {"slug": slug, "num": number, "span": span, "arrow": arrow, "json": pretty, "exact": repr}
+    environment.filters["words"] = lambda many: words([str(one) for one in many])
     style, script = ((FOLDER / name).read_text(encoding="utf-8") for name in ("style.css", "page.js"))
     looks = charts.styles(summary.plan.architectures)
     return environment.get_template("template.html").render(
@@ -56,11 +58,13 @@ def render(summary: Summary) -> str:
             "cost": figures.costs(summary, looks),
             "gradient": figures.gradient(summary, looks),
         },
+        samples=samples.samples(summary),
         leaders=leaders(summary),
         data=data(summary),
         machines=machines(summary),
         titles=TITLES,
         rates=rates,
+        settings=settings,
         limits=limits.limits(summary),
     )
 
@@ -81,9 +85,9 @@ def slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", text)
 
 
-def pretty(value: Any) -> str:
-    """JSON for people."""
-    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)
+def pretty(value: Any) -> Markup:
+    """JSON for people, as the text of an element: there a quote is no danger."""
+    return Markup(html.escape(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False), quote=False))
 
 
 def leaders(summary: Summary) -> list[tuple[TaskSummary, Cell, Cell | None, Pair | None]]:
@@ -124,7 +128,6 @@ def _note(made: dict[str, tuple[Hardware, list[str]]], hardware: Hardware, what:
         uses.append(what)
 
 
-def rates(tuned: Tuned) -> list[tuple[float, Sequence[Trial]]]:
-    """The trials of each learning rate, smallest rate first."""
-    found = sorted({trial.learning_rate for trial in tuned.trials})
-    return [(rate, [trial for trial in tuned.trials if trial.learning_rate == rate]) for rate in found]
+def rates(cells: Sequence[Cell]) -> list[float]:
+    """The learning rates that were tried, smallest first."""
+    return sorted({trial.learning_rate for cell in cells for trial in cell.evidence.tuned.trials})

@@ -8,7 +8,6 @@ by its place in the plan.
 from __future__ import annotations
 
 import math
-import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,8 @@ from typing import Any
 import vl_convert
 from markupsafe import Markup
 
-SVG = "http://www.w3.org/2000/svg"
+from seqbench.report import svg
+
 COLOURS = 8
 """--arch-0 ... --arch-7 in style.css; the first four are Paul Tol's high-contrast set."""
 DASHES = ([1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [5, 2], [3, 5], [12, 3], [1, 4])
@@ -42,15 +42,22 @@ class Style:
     dash: list[int]
     shape: str
 
+    place: int
+
     @property
-    def swatch(self) -> Markup:
-        """A line and a symbol, as in the charts."""
+    def symbol(self) -> Markup:
+        """A line and a symbol, as in the charts: drawn once on the page."""
         dash = ",".join(map(str, self.dash))
         return Markup(
-            f'<svg class="swatch" viewBox="-14 -6 28 12" aria-hidden="true">'
+            f'<symbol id="look-{self.place}" viewBox="-14 -6 28 12">'
             f'<path d="M-14,0H14" stroke="{self.colour}" stroke-dasharray="{dash}" stroke-width="2"/>'
-            f'<path d="{self.shape}" transform="scale(4)" fill="{self.colour}"/></svg>'
+            f'<path d="{self.shape}" transform="scale(4)" fill="{self.colour}"/></symbol>'
         )
+
+    @property
+    def swatch(self) -> Markup:
+        """The symbol where it is wanted."""
+        return Markup(f'<svg class="swatch" aria-hidden="true"><use href="#look-{self.place}"/></svg>')
 
 
 def styles(architectures: Sequence[str]) -> dict[str, Style]:
@@ -61,6 +68,7 @@ def styles(architectures: Sequence[str]) -> dict[str, Style]:
             f"var(--arch-{place % COLOURS})",
             DASHES[(place + place // COLOURS) % len(DASHES)],
             SHAPES[(place + place // COLOURS) % len(SHAPES)],
+            place,
         )
         for place, name in enumerate(architectures)
     }
@@ -71,7 +79,8 @@ class Dot:
     """One mark: its place, its spread and what it says when pointed at."""
 
     arch: str
-    x: float
+    x: float | str
+    """A number; or a name, for `draw_categories`."""
     y: float
     low: float
     high: float
@@ -90,7 +99,8 @@ class Axis:
     def encoding(self, field: str) -> dict[str, Any]:
         """The Vega-Lite channel."""
         axis: dict[str, Any] = {"title": self.title}
-        axis |= {"format": self.format} if self.format else {}
+        # Not `format`: with SI prefixes it gives all ticks the same one, also 0.
+        axis |= {"labelExpr": f"format(datum.value, '{self.format}')"} if self.format else {}
         axis |= {"values": list(self.ticks)} if self.ticks else {"tickCount": 5}
         scale: dict[str, Any] = {"type": "log", "nice": False} if self.log else {"type": "linear", "zero": False}
         return {"field": field, "type": "quantitative", "axis": axis, "scale": scale}
@@ -118,38 +128,73 @@ def draw(
     reference: Sequence[tuple[float, float]] = (),
 ) -> Markup:
     """One line per architecture; spread as "bars" or a "band"; `reference`: a dotted line."""
-    names = [name for name in looks if any(dot.arch == name for dot in dots)]
-    domain = {"scale": {"domain": names}, "legend": None, "field": "arch", "type": "nominal"}
-
-    def by(values: list[Any]) -> dict[str, Any]:
-        return domain | {"scale": {"domain": names, "range": values}}
-
-    colour = by([looks[name].colour for name in names])
-    mark: dict[str, Any] = (
-        {"type": "area", "opacity": 0.16} if spread == "band" else {"type": "rule", "strokeWidth": 1.5}
-    )
+    by = _scales(dots, looks)
+    mark: dict[str, Any] = {"type": "area", "opacity": 0.16} if spread == "band" else RULE
     layers: list[dict[str, Any]] = [
         {"mark": mark, "encoding": {"y": y.encoding("low"), "y2": {"field": "high"}}},
-        {
-            "mark": {"type": "line", "strokeWidth": 2},
-            "encoding": {"y": y.encoding("y"), "strokeDash": by([looks[name].dash for name in names])},
-        },
+        {"mark": {"type": "line", "strokeWidth": 2}, "encoding": {"y": y.encoding("y"), "strokeDash": by["dash"]}},
     ]
     if points:
-        shape = by([looks[name].shape for name in names])
-        layers.append(
-            {
-                "mark": {"type": "point", "filled": True, "opacity": 1, "size": 55},
-                "encoding": {"y": y.encoding("y"), "shape": shape, "description": {"field": "tip"}},
-            }
-        )
+        tip = {"field": "tip"}
+        layers.append({"mark": POINT, "encoding": {"y": y.encoding("y"), "shape": by["shape"], "description": tip}})
     for layer in layers:
-        layer["encoding"] |= {"x": x.encoding("x"), "color": colour}
+        layer["encoding"] |= {"x": x.encoding("x"), "color": by["colour"]}
     if reference:
         dotted = {"type": "line", "stroke": "currentColor", "strokeDash": [1, 4], "strokeWidth": 1.5}
         values = [{"x": place, "y": level} for place, level in reference]
         encoding = {"x": x.encoding("x"), "y": y.encoding("y")}
         layers.append({"mark": dotted, "data": {"values": values}, "encoding": encoding})
+    return _drawn(dots, layers, label)
+
+
+def draw_categories(
+    dots: Sequence[Dot],
+    looks: dict[str, Style],
+    x: str,
+    y: Axis,
+    *,
+    label: str,
+    reference: Sequence[tuple[str, float]] = (),
+) -> Markup:
+    """Architectures side by side within each category, in the order given; `reference`: a line across each."""
+    by = _scales(dots, looks)
+    names = list(dict.fromkeys([dot.x for dot in dots] + [place for place, _ in reference]))
+    place = {"field": "x", "type": "nominal", "sort": names, "axis": {"title": x, "labelAngle": 0, "grid": False}}
+    beside = {"field": "arch", "type": "nominal", "scale": {"domain": by["colour"]["scale"]["domain"]}}
+    level = {"field": "y", "type": "quantitative"}
+    own = {"x": place, "xOffset": beside, "color": by["colour"]}
+    tip = {"field": "tip"}
+    layers: list[dict[str, Any]] = [
+        {"mark": RULE, "encoding": {**own, "y": y.encoding("low"), "y2": {"field": "high"}}},
+        {"mark": POINT, "encoding": {**own, "y": y.encoding("y"), "shape": by["shape"], "description": tip}},
+        {
+            "mark": {"type": "tick", "color": "currentColor", "thickness": 1.5, "size": 240 / max(len(names), 1)},
+            "data": {"values": [{"x": name, "y": value} for name, value in reference]},
+            "encoding": {"x": place, "y": level},
+        },
+    ]
+    return _drawn(dots, layers, label)
+
+
+RULE = {"type": "rule", "strokeWidth": 1.5}
+POINT = {"type": "point", "filled": True, "opacity": 1, "size": 55}
+
+
+def _scales(dots: Sequence[Dot], looks: dict[str, Style]) -> dict[str, dict[str, Any]]:
+    """Colour, dash and shape of the architectures that have a dot."""
+    names = [name for name in looks if any(dot.arch == name for dot in dots)]
+
+    def by(values: list[Any]) -> dict[str, Any]:
+        return {"field": "arch", "type": "nominal", "legend": None, "scale": {"domain": names, "range": values}}
+
+    return {
+        "colour": by([looks[name].colour for name in names]),
+        "dash": by([looks[name].dash for name in names]),
+        "shape": by([looks[name].shape for name in names]),
+    }
+
+
+def _drawn(dots: Sequence[Dot], layers: list[dict[str, Any]], label: str) -> Markup:
     quiet = {"gridColor": "currentColor", "gridOpacity": 0.12, "domain": False, "tickColor": "currentColor"}
     text = {"labelColor": "currentColor", "titleColor": "currentColor", "titleFontWeight": 500}
     spec = {
@@ -165,24 +210,4 @@ def draw(
             "view": {"stroke": None},
         },
     }
-    return _clean(vl_convert.vegalite_to_svg(spec), label)
-
-
-def _clean(text: str, label: str) -> Markup:
-    """The same picture for a page: one image with one name, tips as <title>, nothing inline but shapes."""
-    ET.register_namespace("", SVG)
-    root = ET.fromstring(text)
-    for parent in list(root.iter()):
-        for child in list(parent):
-            if child.get("opacity") == "0" or child.get("d") in ("", "M0,0h0v0h0Z"):
-                parent.remove(child)
-    for element in root.iter():
-        if element.get("aria-roledescription") == "point":
-            ET.SubElement(element, f"{{{SVG}}}title").text = element.get("aria-label")
-        for name in list(element.attrib):
-            if name.startswith("aria-") or name in ("role", "class", "style", "pointer-events", "font-family"):
-                del element.attrib[name]
-    for name in ("width", "height", "version"):
-        root.attrib.pop(name, None)
-    root.attrib |= {"role": "img", "aria-label": label, "class": "chart"}
-    return Markup(ET.tostring(root, encoding="unicode"))
+    return svg.image(svg.clean(vl_convert.vegalite_to_svg(spec)), label, "chart")

@@ -8,10 +8,10 @@ from statistics import fmean
 
 from markupsafe import Markup
 
-from seqbench.analyse.findings import number, points, span
+from seqbench.analyse.findings import arrow, number, points, span
 from seqbench.analyse.summary import Cell, Summary, TaskSummary
 from seqbench.records import Measured, Measurement
-from seqbench.report.charts import Axis, Dot, Style, decades, draw
+from seqbench.report.charts import Axis, Dot, Style, decades, draw, draw_categories
 
 
 @dataclass(frozen=True)
@@ -26,42 +26,50 @@ class Figure:
 
 
 def by_level(summary: Summary, looks: dict[str, Style]) -> list[Figure]:
-    """Score against the knob, for each task that has several task ids."""
+    """Score against the knob, for each task that has several task ids; side by side where it is no number."""
     found = []
     for name in dict.fromkeys(task.name for task in summary.tasks):
-        family = [task for task in summary.tasks if task.name == name and task.level is not None]
+        family = [task for task in summary.tasks if task.name == name]
         if len(family) > 1:
-            found.append(_by_level(summary, sorted(family, key=lambda task: task.level or 0.0), looks))
+            numbers = all(task.level is not None for task in family)
+            ordered = sorted(family, key=lambda task: task.level or 0.0) if numbers else family
+            found.append(_by_level(summary, ordered, looks, numbers))
     return found
 
 
-def _by_level(summary: Summary, family: Sequence[TaskSummary], looks: dict[str, Style]) -> Figure:
+def _by_level(summary: Summary, family: Sequence[TaskSummary], looks: dict[str, Style], numbers: bool) -> Figure:
     first = family[0]
-    dots, rows = [], []
+    dots, rows, reference = [], [], []
     for task in family:
-        level = task.level or 0.0
-        row = [f"{level:g}"]
-        for arch in looks:
-            cell = summary.cell(task.id, arch)
-            row.append(_score(cell))
-            if cell.mean is not None:
-                low, high = cell.interval or (cell.mean, cell.mean)
-                tip = f"{arch}, {first.knob} {level:g}: {_score(cell)}"
-                dots.append(Dot(arch, level, cell.mean, low, high, tip))
-        rows.append([*row, number(task.trivial.metrics[first.spec.metric])])
+        place: float | str = task.level if numbers and task.level is not None else task.value
+        cells = [summary.cell(task.id, arch) for arch in looks]
+        dots += [_dot(cell, place, f"{first.knob} {task.value}") for cell in cells if cell.mean is not None]
+        control = task.trivial.metrics[first.spec.metric]
+        reference.append((place, control))
+        rows.append([task.value, *map(_score, cells), number(control)])
     metric = first.spec.metric
-    svg = draw(
-        dots,
-        looks,
-        Axis(first.knob, ticks=tuple(task.level or 0.0 for task in family), format="~r"),
-        Axis(f"{metric} on test"),
-        label=f"{metric} of {first.name} against {first.knob}, one line per architecture",
-        reference=[(task.level or 0.0, task.trivial.metrics[metric]) for task in family],
-    )
+    title = f"{metric} {arrow(first.spec.direction)} on test" + (f" ({first.spec.unit})" if first.spec.unit else "")
+    label = f"{metric} of {first.name} against {first.knob}, "
+    if numbers:
+        ticks = tuple(float(place) for place, _ in reference)
+        along = Axis(first.knob, ticks=ticks, format="~r")
+        label += "one line per architecture"
+        svg = draw(dots, looks, along, Axis(title), label=label, reference=[(float(x), y) for x, y in reference])
+    else:
+        label += "architectures side by side"
+        named = [(str(x), y) for x, y in reference]
+        svg = draw_categories(dots, looks, first.knob, Axis(title), label=label, reference=named)
     better = "Higher" if first.spec.direction == "max" else "Lower"
-    caption = f"Mean over seeds with 95 % bootstrap interval; dotted: the trivial control. {better} is better."
+    line = "dotted" if numbers else "line across"
+    caption = f"Mean over seeds with 95 % bootstrap interval; {line}: the trivial control. {better} is better."
     head = [first.knob, *looks, f"control {first.trivial.name}"]
     return Figure(first.title or first.name, caption, svg, head, rows)
+
+
+def _dot(cell: Cell, place: float | str, level: str) -> Dot:
+    assert cell.mean is not None
+    low, high = cell.interval or (cell.mean, cell.mean)
+    return Dot(cell.arch, place, cell.mean, low, high, f"{cell.arch}, {level}: {_score(cell)}")
 
 
 def _score(cell: Cell) -> str:
@@ -83,19 +91,38 @@ def _curve(summary: Summary, task: TaskSummary, looks: dict[str, Style]) -> Figu
                     at.setdefault(point.step, []).append(point.valid)
         dots += [Dot(arch, step, fmean(seen), min(seen), max(seen), "") for step, seen in sorted(at.items())]
     cells = {(dot.x, dot.arch): number(dot.y) for dot in dots}
-    steps = sorted({dot.x for dot in dots})
+    steps = sorted({float(dot.x) for dot in dots})
+    name, direction = task.spec.watched
+    edges = [edge for dot in dots for edge in (dot.low, dot.high)]
+    title = f"validation {name} {arrow(direction)}"
+    y = Axis(title, log=True, ticks=decades(edges), format="~s") if _wide(edges) else Axis(title)
     svg = draw(
         dots,
         looks,
         Axis("optimiser steps", format="~s"),
-        Axis(f"{task.spec.metric} on validation"),
-        label=f"validation {task.spec.metric} on {task.id} against steps, one line per architecture",
+        y,
+        label=f"validation {name} on {task.id} against steps, one line per architecture",
         spread="band",
         points=False,
     )
     caption = "Mean over the seeds still training; the band spans the seeds."
+    if y.log:
+        caption += " Log scale."
+    if name != task.spec.metric:
+        caption += (
+            f" Epochs and learning rates are chosen by this score; the ranking is by "
+            f"{task.spec.metric} {arrow(task.spec.direction)} on test."
+        )
     rows = [[f"{step:g}", *(cells.get((step, arch), "–") for arch in looks)] for step in steps]
-    return Figure(task.id, caption, svg, ["step", *looks], rows)
+    return Figure(task.id, caption, svg, [f"step: {title}", *looks], rows)
+
+
+WIDE = 50.0
+"""A largest score over a smallest one from which a linear axis would show but one of them."""
+
+
+def _wide(values: Sequence[float]) -> bool:
+    return bool(values) and min(values) > 0 and max(values) > WIDE * min(values)
 
 
 COSTS = (

@@ -29,7 +29,41 @@ def limits(summary: Summary) -> list[str]:
             f"With {design.comparisons} comparisons and {design.seeds} seeds per architecture no difference can reach "
             f"p = {number(design.level)}: leaders are the best means seen, not winners."
         )
+    found += _of_tasks(summary)
     if len(plan.task_ids) < 8:
         count = f"{len(plan.task_ids)} tasks are" if len(plan.task_ids) > 1 else "One task is"
         found.append(f"{count} too few for a ranking over tasks: none is given.")
+    return found
+
+
+def _of_tasks(summary: Summary) -> list[str]:
+    """Limits that come with what some tasks ask for."""
+    found = []
+    uneven = [task for task in summary.tasks if len(task.differences) > 1]
+    streams, sequences = ([task.id for task in uneven if task.spec.outputs == kind] for kind in ("stream", "sequence"))
+    if streams:
+        found.append(
+            f"On {words(streams)} some architectures carry their state over the whole text, and others see no more "
+            "than one window: their scores compare what is seen as well as what is made of it. Longer windows may "
+            "change the order. The cells say which do what."
+        )
+    if sequences:
+        found.append(
+            f"On {words(sequences)} attention to the source is the core's own in some architectures and added to "
+            "others: scores compare a core with the attention that it comes with. The cells say which has what."
+        )
+    chosen: dict[tuple[str, str], list[str]] = {}
+    for task in summary.tasks:
+        if task.spec.watched[0] != task.spec.metric:
+            chosen.setdefault((task.spec.watched[0], task.spec.metric), []).append(task.id)
+    for (watched, metric), ids in chosen.items():
+        found.append(
+            f"On {words(ids)} epochs and learning rates were chosen by {watched} and models are ranked by {metric}: "
+            f"the epoch best in one need not be the best in the other."
+        )
+    if any(cell.others for cell in summary.cells):
+        found.append(
+            "Pairs are tested in the score that ranks a task, and in no other: the further metrics have intervals "
+            "and no verdict."
+        )
     return found

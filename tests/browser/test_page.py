@@ -40,10 +40,18 @@ def browser() -> Iterator[Browser]:
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A page with hostile text in every free field."""
     root = tmp_path_factory.mktemp("page")
-    of = planted.plan({"adding": [{"length": 20}, {"length": 50}], "psmnist": [{}]}, seeds=(1, 2, 3))
+    tasks = {
+        "adding": [{"length": 20}, {"length": 50}],
+        "psmnist": [{}],
+        "shakespeare": [{}],
+        "multi30k": [{"connection": "none"}, {"connection": "attention"}],
+    }
+    of = planted.plan(tasks, seeds=(1, 2, 3))
 
     def score(task: str, arch: str, seed: int) -> float | None:
-        return None if seed == 3 else 0.2 + 0.1 * ARCHS.index(arch) + 0.01 * seed
+        return (
+            None if seed == 3 else (20 if task.startswith("multi30k") else 0.2) + 0.1 * ARCHS.index(arch) + 0.01 * seed
+        )
 
     path = root / "index.html"
     path.write_text(report.render(planted.summary(root, of, score, "".join(HOSTILE))), encoding="utf-8")
@@ -67,7 +75,8 @@ def test_opens_quietly_and_runs_nothing_foreign(browser: Browser, address: str) 
     page, seen = opened(browser, address)
     page.evaluate("document.querySelectorAll('details').forEach(node => { node.open = true })")
     assert page.locator("script").count() == 1 and page.locator("img").count() == 0
-    assert page.locator("svg.chart").count() == 9
+    assert page.locator("svg.chart").count() == 13
+    assert page.locator("svg.map").count() == len(ARCHS)
     assert page.locator("button").count() == page.locator("pre.command").count() > 10
     assert seen == []
 
@@ -97,10 +106,12 @@ def test_a_link_opens_its_cell(browser: Browser, address: str) -> None:
 
 def test_works_without_javascript(browser: Browser, address: str) -> None:
     page, seen = opened(browser, address, java_script_enabled=False)
-    assert page.locator("h2").count() == 13
+    assert page.locator("h2").count() == 14
     page.locator("details.cell > summary").first.click()
     assert page.locator("details.cell pre.command").first.is_visible()
     assert page.locator("svg.chart").first.bounding_box()["width"] > 200  # type: ignore[index]
+    page.locator("summary", has_text="Weights as numbers").first.click()
+    assert page.locator("figure details[open] td").first.inner_text() == "0.70"
     assert seen == []
 
 
@@ -109,6 +120,18 @@ def test_nothing_sticks_out(browser: Browser, address: str, width: int) -> None:
     page, _ = opened(browser, address, viewport={"width": width, "height": 900})
     page.evaluate("document.querySelectorAll('details').forEach(node => { node.open = true })")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    boxes = page.locator(".scroll:has(> svg.map)")
+    assert boxes.count() == len(ARCHS)
+    assert all(box.bounding_box()["width"] < width for box in boxes.all())
+
+
+def test_samples_keep_their_lines(browser: Browser, address: str) -> None:
+    page, _ = opened(browser, address)
+    said = page.locator("#samples ~ .sample .said").first.inner_text()
+    assert said == planted.VERSE.rstrip("\n") or said == planted.VERSE
+    assert page.locator("svg.map text").first.evaluate("node => getComputedStyle(node).fill") == page.evaluate(
+        "getComputedStyle(document.body).color"
+    )
 
 
 CONTRAST = """() => {
@@ -124,8 +147,8 @@ CONTRAST = """() => {
       .filter(text => text.startsWith('rgb(')).map(ratio));
   return {
     text: worst('p, li, td, th, a, caption, figcaption, summary, .warn, dt, dd', 'color'),
-    labels: worst('svg.chart text', 'fill'),
-    lines: worst('.swatch path[stroke], svg.chart path[stroke^="var"]', 'stroke'),
+    labels: worst('svg.chart text, svg.map text', 'fill'),
+    lines: worst('.looks path[stroke], svg.chart path[stroke^="var"]', 'stroke'),
   };
 }"""
 
@@ -143,3 +166,4 @@ def test_print_shows_what_is_folded(browser: Browser, address: str) -> None:
     page, _ = opened(browser, address)
     page.emulate_media(media="print")
     assert page.locator("details.cell table").first.is_visible()
+    assert page.locator("svg.map").first.is_visible()

@@ -1,0 +1,102 @@
+"""What a task asks of every architecture, and how each cell was set, in words and numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from seqbench.analyse.findings import arrow
+from seqbench.analyse.summary import Cell, TaskSummary
+from seqbench.records import Result, Spec
+
+POOLED = {"last": "the last step", "mean": "the mean over steps", "ends": "the final state of both directions"}
+CONNECTED = {
+    "none": "the final state alone",
+    "additive": "all states, by additive attention",
+    "attention": "all states, by attention",
+}
+
+
+def facts(task: TaskSummary) -> list[tuple[str, str]]:
+    """Terms and what they are on this task: the same for every architecture."""
+    spec = task.spec
+    watched, direction = spec.watched
+    found = [
+        ("Ranked by", f"{spec.metric} {arrow(spec.direction)} on test" + (f", {spec.unit}" if spec.unit else "")),
+        ("Epochs and rates chosen by", f"{watched} {arrow(direction)} on validation"),
+        ("Reads", _reads(spec)),
+        ("Says", _says(spec)),
+        ("Length", f"{'windows of' if spec.outputs == 'stream' else 'at most'} {spec.length:,} steps"),
+        ("Direction", "forwards (causal)" if spec.causal else "both ways"),
+    ]
+    if spec.outputs in ("classes", "values"):
+        found.append(("Pooling", POOLED[spec.pooling]))
+    if spec.outputs == "sequence":
+        found.append(("The decoder sees", CONNECTED[spec.connection]))
+    if spec.inputs == "tokens":
+        tied = "also the last map of the head (tied), not counted in the budget" if spec.tied else "for the input alone"
+        found.append(("Embedding", f"{spec.embedding} columns, {tied}"))
+    found.append(("Dropout around the core", f"{spec.dropout:g}" if spec.dropout else "none"))
+    if spec.ceiling is not None:
+        found.append(("Best known or possible", f"{spec.ceiling:g}"))
+    return found
+
+
+def _reads(spec: Spec) -> str:
+    if spec.inputs == "tokens":
+        return f"tokens, {spec.input_size:,} different ones"
+    return f"{spec.input_size} number{'s' if spec.input_size != 1 else ''} a step"
+
+
+def _says(spec: Spec) -> str:
+    one = f"one of {spec.output_size:,}"
+    return {
+        "classes": f"{one} classes for each sequence",
+        "steps": f"{one} classes at each of the last {spec.window} steps",
+        "every": f"{one} classes at each step that is asked for",
+        "stream": f"{one} classes at each step of one long sequence",
+        "sequence": f"at most {spec.target_length:,} tokens, each {one}",
+        "values": f"{spec.output_size} number{'s' if spec.output_size != 1 else ''} for each sequence",
+    }[spec.outputs]
+
+
+def shared(cells: list[Cell]) -> dict[str, Any]:
+    """The settings that are the same in all cells of a task: all but the core's."""
+    first, *others = (cell.evidence.setting.plain() for cell in cells)
+    keys = [key for key in first if key not in ("arch", "core")]
+    return {key: first[key] for key in keys if all(other[key] == first[key] for other in others)}
+
+
+def own(cell: Cell, common: dict[str, Any]) -> str:
+    """The settings of a cell's core in one line, and whatever else is not in common."""
+    plain = cell.evidence.setting.plain()
+    found = plain["core"] | {key: plain[key] for key in plain if key not in (*common, "arch", "core")}
+    return ", ".join(f"{key} {value}" for key, value in found.items()) or "–"
+
+
+def built(cell: Cell) -> Result:
+    """A run whose model was built: its sizes are those of all."""
+    return next((run for run in cell.runs if run.width), cell.runs[0])
+
+
+def seen(cell: Cell) -> str:
+    """Training examples of a run, or the least and the most over the seeds."""
+    counts = sorted({run.examples for run in cell.runs})
+    return f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+
+
+def places(cell: Cell) -> list[tuple[list[int], str]]:
+    """Where the runs were made: commit, machine, threads, kernel; with the seeds that share it."""
+    found: dict[str, list[int]] = {}
+    for run, made in zip(cell.runs, cell.evidence.provenances, strict=True):
+        dirty = " with local changes" if made.dirty else ""
+        threads = f"{made.threads} thread{'s' if made.threads != 1 else ''}"
+        words = f"commit {made.commit[:12]}{dirty}, {made.hardware.name}, {threads}; {made.kernel}"
+        found.setdefault(words, []).append(run.seed)
+    return [(seeds, words) for words, seeds in found.items()]
+
+
+def metrics(task: TaskSummary, cells: list[Cell]) -> list[str]:
+    """Names of all test metrics of cells and controls, the ranking one first."""
+    names = {name for cell in cells for name in cell.others}
+    names |= {name for control in task.controls for name in control.metrics}
+    return [task.spec.metric, *sorted(names - {task.spec.metric})]
