@@ -163,7 +163,7 @@ def cell(root: Path, name: str, arch: str, settings: dict[str, Any] | None = Non
     known = archs.defaults(arch)
     core = known | {key: value for key, value in {"layers": 2, "dropout": 0.1}.items() if key in known}
     rules = TrainSettings.from_data({"batch": 16, "steps": 30, "eval_every": 10} | train)
-    parameters = 4000 if name != "made_sequence" else 8000  # two cores
+    parameters = 4000 if name != "made_sequence" else 20000  # two cores, and few widths for both ways
     return Setting(
         task=name,
         task_settings=data.manifest.settings,
