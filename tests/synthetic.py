@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import small
 
-from seqbench import archs, tasks
+from seqbench import archs, model, tasks
+from seqbench.errors import InputError
 from seqbench.prepared import SPLITS, Array, Prepared, pack
 from seqbench.records import END, PAD, UNSCORED, Control, Count, Record, Setting, Spec, TrainSettings, TuneSettings
 from seqbench.tasks import Base
@@ -157,13 +158,22 @@ def prepare(name: str, root: Path, **settings: Any) -> Prepared:
     return small.write(name, settings, {}, root / "prepared")
 
 
+def _reachable(spec: Spec, arch: str, core: dict[str, Any], wanted: int) -> int:
+    """The budget, or what the nearest width has: small cores that read both ways have few widths."""
+    try:
+        model.solve_width(spec, arch, core, wanted)
+    except InputError as error:
+        return int(error.fix.split()[-1])
+    return wanted
+
+
 def cell(root: Path, name: str, arch: str, settings: dict[str, Any] | None = None, **train: Any) -> Setting:
     """A tiny cell, its data prepared under `root`: two layers with dropout, about 4000 parameters."""
     data = prepare(name, root, **settings or {})
     known = archs.defaults(arch)
     core = known | {key: value for key, value in {"layers": 2, "dropout": 0.1}.items() if key in known}
     rules = TrainSettings.from_data({"batch": 16, "steps": 30, "eval_every": 10} | train)
-    parameters = 4000 if name != "made_sequence" else 20000  # two cores, and few widths for both ways
+    parameters = _reachable(data.spec, arch, core, 4000 if name != "made_sequence" else 8000)
     return Setting(
         task=name,
         task_settings=data.manifest.settings,
