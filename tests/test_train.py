@@ -293,6 +293,19 @@ def test_divergence_is_a_result(tmp_path: Path) -> None:
     assert result.test == {} and result.test_reads == 0 and result.score is None
 
 
+def test_a_final_score_beyond_a_float_is_a_divergence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = evaluate.evaluate
+
+    def huge(*args: Any) -> dict[str, float]:
+        found = scores(*args)
+        return found | {"mae": float("inf")} if args[4] else found  # only in the final evaluation
+
+    monkeypatch.setattr(evaluate, "evaluate", huge)
+    result = run(tmp_path, cell(tmp_path))
+    assert (result.status, result.test, result.valid, result.score) == ("diverged", {}, {}, None)
+    assert "not finite" in result.reason and result.test_reads == 1
+
+
 def test_out_of_memory_is_a_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     setting = cell(tmp_path)
 
