@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+import synthetic
 import torch
 
 from seqbench import archs, batches, config, prepare, tasks, train
 from seqbench.files import read_json, write_json
 from seqbench.prepared import Prepared
-from seqbench.records import LOOP_VERSION
+from seqbench.records import LOOP_VERSION, Setting
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -26,10 +28,20 @@ DATA = {
     "copy_memory": {"delay": 5, "train": 200, "valid": 40, "test": 40},
     "digits": {},
 }
+MADE: dict[str, tuple[str, dict[str, Any]]] = {
+    "made_stream": ("made_stream", {}),
+    "made_every": ("made_every", {"causal": False}),
+    "made_sequence none": ("made_sequence", {"connection": "none", "tied": False}),
+    "made_sequence": ("made_sequence", {"connection": "attention"}),
+}
+"""Of the outputs "stream", "every" and "sequence", on the tiny tasks of `synthetic`: name, settings."""
 
 
 def losses(task: str, arch: str, root: Path) -> dict[str, list[float | None]]:
     """Training losses and validation scores of a short run."""
+    if task in MADE:
+        name, settings = MADE[task]
+        return fitted(synthetic.cell(root, name, arch, settings, steps=40), name, root)
     overrides = {
         "parameters": 4000,
         "train": {"steps": 40, "eval_every": 10, "batch": 16},
@@ -39,15 +51,20 @@ def losses(task: str, arch: str, root: Path) -> dict[str, list[float | None]]:
     plan = config.load({"preset": "quick", "device": "cpu", "tasks": [task], "overrides": overrides})
     setting = plan.cell(plan.task_ids[0], arch)
     prepare.prepare(task, setting.task_settings, root)
-    splits = batches.Splits(Prepared(root / "prepared" / plan.task_ids[0]), torch.device("cpu"))
+    return fitted(setting, plan.task_ids[0], root)
+
+
+def fitted(setting: Setting, task_id: str, root: Path) -> dict[str, list[float | None]]:
+    splits = batches.Splits(Prepared(root / "prepared" / task_id), torch.device("cpu"))
     found = train.fit(train.Job(setting, splits, 0.003, 1, root / "run", lambda _: None), 40)
     return {"loss": [point.loss for point in found.curve], "valid": [point.valid for point in found.curve]}
 
 
-@pytest.mark.parametrize("task", DATA)
+@pytest.mark.parametrize("task", [*DATA, *MADE])
 @pytest.mark.parametrize("arch", ["rnn", "lstm", "gru", "transformer"])
-def test_losses_are_the_golden_ones(task: str, arch: str, tmp_path: Path) -> None:
-    name = f"{task} v{tasks.find(task).VERSION}, {arch} v{archs.version(arch)}, loop v{LOOP_VERSION}"
+def test_losses_are_the_golden_ones(task: str, arch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synthetic.install(monkeypatch)
+    name = f"{task} v{tasks.find(task.split()[0]).VERSION}, {arch} v{archs.version(arch)}, loop v{LOOP_VERSION}"
     found = losses(task, arch, tmp_path)
     golden = read_json(GOLDEN, "write it") if GOLDEN.exists() else {}
     if os.environ.get("SEQBENCH_GOLDEN") == "write":
