@@ -133,7 +133,7 @@ def test_digits_are_all_there_and_stratified() -> None:
 def test_repeated_digits_are_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     images, labels = np.repeat(np.arange(50.0), 64).reshape(50, 64), np.arange(50) % 10
     twice = np.concatenate([images[:3], images]), np.concatenate([labels[:3], labels])
-    monkeypatch.setattr("seqbench.tasks.digits.load_digits", lambda return_X_y: twice)
+    monkeypatch.setattr("sklearn.datasets.load_digits", lambda return_X_y: twice)
     arrays, notes = small("digits").arrays({})
     pixels = np.concatenate([arrays[f"{split}.x"][:, 0, 0] for split in SPLITS])
     assert sorted(pixels) == list(range(50))

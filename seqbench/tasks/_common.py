@@ -1,17 +1,16 @@
-"""What several tasks use: seeded generators, class controls, the complaint about a line."""
+"""What several tasks use: seeded generators, official parts cut into splits, lines of text, class controls."""
 
 from __future__ import annotations
 
+import functools
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 
 from seqbench.errors import DataError, InputError
-from seqbench.prepared import Array
+from seqbench.prepared import SPLITS, Array, Prepared, unpack
 from seqbench.records import Control, Spec, derive
 from seqbench.tasks import Base
 
@@ -29,6 +28,45 @@ def bad_line(what: str, path: Path, line: int) -> DataError:
     return DataError(what, f"{path}, line {line}", f"delete {path.name} and fetch it again: seqbench fetch --all")
 
 
+def utf8(line: bytes, path: Path, number: int) -> str:
+    """The text of a line. DataError where it is not UTF-8."""
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise bad_line(f"not UTF-8 ({error.reason} at byte {error.start})", path, number) from None
+
+
+def cut_official(settings: Any, name: str, items: str, train: int, test: int) -> dict[str, Array]:
+    """Rows of each split, sorted: train and valid of an official part of `train` items, test of one of `test`.
+
+    settings: train, valid, test (items; None: all that are left), data_seed. `name` is an axis of the seeds.
+    Raises InputError, in terms of `items`, where fewer are there.
+    """
+    wanted = settings.train or train - settings.valid
+    if wanted < 1 or wanted + settings.valid > train or (settings.test or test) > test:
+        raise InputError(
+            f"more {items} wanted than the {train} + {test} there are",
+            f"train = {settings.train}, valid = {settings.valid}, test = {settings.test}",
+            "ask for fewer",
+        )
+    cut = generator(settings.data_seed, name, "valid").permutation(train)
+    kept = generator(settings.data_seed, name, "test").permutation(test)[: settings.test]
+    parts = cut[settings.valid : settings.valid + wanted], cut[: settings.valid], kept
+    return {split: np.sort(rows) for split, rows in zip(SPLITS, parts, strict=True)}
+
+
+@functools.lru_cache(maxsize=4)
+def vocabulary(data: Prepared) -> tuple[str, ...]:
+    """The words (or characters) of prepared data by token number; read once."""
+    return tuple(unpack(data.array("vocabulary")))
+
+
+@functools.lru_cache(maxsize=4)
+def numbering(data: Prepared) -> dict[str, int]:
+    """The token number of each word of prepared data; made once."""
+    return {word: number for number, word in enumerate(vocabulary(data))}
+
+
 def majority(task: Base, train_y: Array, test_y: Array, spec: Spec) -> Control:
     """Always the most frequent class of the training split; its frequencies as probabilities."""
     counts = np.bincount(train_y, minlength=spec.output_size)
@@ -44,6 +82,10 @@ def logistic(
 
     train, test: features (items, columns), dense or sparse, and labels (items,).
     """
+    # Here, because it takes the better part of a second, and training has no use for it.
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
     if len(np.unique(train[1])) < 2:
         raise InputError("the training split holds one class only", f"control '{name}'", "take more training items")
     model = LogisticRegression(C=1 / penalty, max_iter=200)

@@ -19,6 +19,7 @@ from seqbench.errors import InputError
 from seqbench.prepared import SPLITS, Array, Prepared, unpack
 from seqbench.records import Control, Count, Record, Spec
 from seqbench.tasks import Base
+from seqbench.tasks._common import numbering, vocabulary
 
 NONE = -1
 """The number of an n-gram that the training text lacks."""
@@ -79,10 +80,10 @@ class Language(Base):
 
     def arrays(self, raw: Mapping[str, Path]) -> tuple[dict[str, Array], tuple[str, ...]]:
         """Read, cut to the first tokens where the settings say so, put the line end in front."""
-        parts, vocabulary, notes = self.read(raw)
-        names = unpack(vocabulary)
+        parts, packed, notes = self.read(raw)
+        names = unpack(packed)
         kind = np.uint8 if len(names) <= 256 else np.int32
-        arrays: dict[str, Array] = {"vocabulary": vocabulary}
+        arrays: dict[str, Array] = {"vocabulary": packed}
         for split in SPLITS:
             text = self._cut(parts[split], split)
             arrays[f"{split}.x"] = np.concatenate([[names.index(self.LINE_END)], text[:-1]]).astype(kind)
@@ -105,7 +106,7 @@ class Language(Base):
         """How frequent each token is, order aside; and an n-gram model."""
         train, test = (_text(data.split(split)) for split in ("train", "test"))
         size = data.spec.output_size
-        stop = unpack(data.array("vocabulary")).index(self.LINE_END) if self.BY_LINE else None
+        stop = numbering(data)[self.LINE_END] if self.BY_LINE else None
         grams = KneserNey(train, size, self.ORDER, stop)
         name = f"{self.ORDER}-gram, Kneser-Ney"
         outputs = unigram(train, test, size), grams.outputs(test)
@@ -114,13 +115,8 @@ class Language(Base):
 
     def pieces(self, tokens: Array, data: Prepared) -> tuple[str, ...]:
         """Each of the tokens (time,) as the vocabulary writes it."""
-        names = unpack(data.array("vocabulary"))
+        names = vocabulary(data)
         return tuple(names[token] for token in np.asarray(tokens).tolist())
-
-
-def numbering(data: Prepared) -> dict[str, int]:
-    """The number of each token of the vocabulary."""
-    return {name: number for number, name in enumerate(unpack(data.array("vocabulary")))}
 
 
 def nothing_to_read() -> InputError:

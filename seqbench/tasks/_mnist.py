@@ -11,11 +11,11 @@ from typing import Literal
 
 import numpy as np
 
-from seqbench.errors import DataError, InputError
+from seqbench.errors import DataError
 from seqbench.prepared import Array, Prepared
 from seqbench.records import Control, Count, Record, Spec
 from seqbench.tasks import Base
-from seqbench.tasks._common import generator, logistic, majority
+from seqbench.tasks._common import cut_official, generator, logistic, majority
 
 SIDE = 28
 MEAN, DEVIATION = 0.1307 * 255, 0.3081 * 255
@@ -90,7 +90,7 @@ class Mnist(Base):
     def arrays(self, raw: Mapping[str, Path]) -> tuple[dict[str, Array], tuple[str, ...]]:
         """Read both official parts and cut the validation split from the training one."""
         parts = {part: self._read(raw, part) for part in ("train", "test")}
-        rows = self._rows(len(parts["train"][1]), len(parts["test"][1]))
+        rows = cut_official(self.settings, "mnist", "images", len(parts["train"][1]), len(parts["test"][1]))
         order, note = self.order((SIDE // self.settings.pool) ** 2)
         arrays = {}
         for split, index in rows.items():
@@ -112,24 +112,6 @@ class Mnist(Base):
             what = f"{len(labels)} labels up to {labels.max(initial=0)} for {len(images)} images of digits"
             raise DataError(what, str(raw[f"mnist-{part}-labels"]), fix)
         return images, labels
-
-    def _rows(self, train: int, test: int) -> dict[str, Array]:
-        """Rows of the official training part (train, valid) and test part (test), by seed."""
-        settings, seed = self.settings, self.settings.data_seed
-        wanted = settings.train or train - settings.valid
-        if wanted < 1 or wanted + settings.valid > train or (settings.test or test) > test:
-            raise InputError(
-                f"more images wanted than the {train} + {test} there are",
-                f"train = {settings.train}, valid = {settings.valid}, test = {settings.test}",
-                "ask for fewer",
-            )
-        cut = generator(seed, "mnist", "valid").permutation(train)
-        kept = generator(seed, "mnist", "test").permutation(test)[: settings.test]
-        return {
-            "train": np.sort(cut[settings.valid : settings.valid + wanted]),
-            "valid": np.sort(cut[: settings.valid]),
-            "test": np.sort(kept),
-        }
 
     def controls(self, data: Prepared) -> tuple[Control, ...]:
         """Majority class; logistic regression on the pixels of at most 10000 training items."""

@@ -9,9 +9,19 @@ import numpy as np
 
 from seqbench.errors import InputError
 from seqbench.prepared import Array
-from seqbench.records import Control, Spec
+from seqbench.records import Control, Count, Record, Spec
 from seqbench.tasks import Base
 from seqbench.tasks._common import generator
+
+
+class DrawnSettings(Record):
+    """Items in each split, and the seed that they are drawn from."""
+
+    train: Count = 50_000
+    valid: Count = 1_000
+    test: Count = 1_000
+    data_seed: int = 0
+
 
 Draw = Callable[[np.random.Generator, int], Array]
 """So many rows, one for each item."""

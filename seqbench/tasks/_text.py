@@ -15,7 +15,7 @@ from seqbench.errors import InputError
 from seqbench.prepared import SPLITS, Array, Prepared, pack, unpack
 from seqbench.records import PAD, UNKNOWN, Control, Count, Record, Spec
 from seqbench.tasks import Base, _vectors
-from seqbench.tasks._common import logistic, majority
+from seqbench.tasks._common import logistic, majority, numbering
 
 MARKS = ("<pad>", "<unknown>")
 """What stands in the vocabulary for PAD and UNKNOWN; no text holds a word that is spelt so."""
@@ -190,8 +190,7 @@ class Text(Base):
         words = self.words(text)[: data.spec.length]
         if not words:
             raise InputError("the text is empty", f"task {data.manifest.task}", "give at least one word")
-        numbers = {word: number for number, word in enumerate(unpack(data.array("vocabulary")))}
-        return np.array([numbers.get(word, UNKNOWN) for word in words], np.int32)
+        return np.array([numbering(data).get(word, UNKNOWN) for word in words], np.int32)
 
     def controls(self, data: Prepared) -> tuple[Control, ...]:
         """Majority class; logistic regression on which words a text holds."""

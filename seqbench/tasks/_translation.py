@@ -20,7 +20,7 @@ from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 from seqbench.errors import InputError
 from seqbench.prepared import Array, Prepared
 from seqbench.records import BEGIN, END, PAD, UNKNOWN
-from seqbench.tasks._common import bad_line
+from seqbench.tasks._common import bad_line, utf8
 
 MARKS = 4
 """PAD, UNKNOWN, BEGIN and END: pieces of every vocabulary."""
@@ -59,10 +59,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def _text(line: bytes, path: Path, number: int) -> str:
-    try:
-        text = line.decode("utf-8").rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise bad_line(f"not UTF-8 ({error.reason} at byte {error.start})", path, number) from None
+    text = utf8(line, path, number).rstrip("\r\n")
     if not text.strip():
         raise bad_line("the sentence is empty", path, number)
     return text

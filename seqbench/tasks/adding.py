@@ -19,9 +19,10 @@ import numpy as np
 from pydantic import Field
 
 from seqbench.prepared import SPLITS, Array, Prepared
-from seqbench.records import Control, Count, Record, Spec
+from seqbench.records import Control, Spec
 from seqbench.tasks import Base
 from seqbench.tasks._common import generator
+from seqbench.tasks._probes import DrawnSettings
 
 
 class Task(Base):
@@ -31,14 +32,10 @@ class Task(Base):
     TITLE = "Adding problem"
     FAMILY = "probe"
 
-    class Settings(Record):
-        """Length of the sequences and items in each split."""
+    class Settings(DrawnSettings):
+        """Length of the sequences, and those of `DrawnSettings`."""
 
         length: Annotated[int, Field(ge=2)] = 200
-        train: Count = 50_000
-        valid: Count = 1_000
-        test: Count = 1_000
-        data_seed: int = 0
 
     def spec(self, arrays: Mapping[str, Array]) -> Spec:
         """Two numbers a step, one number out."""

@@ -21,9 +21,10 @@ from pathlib import Path
 import numpy as np
 
 from seqbench.prepared import Array, Prepared
-from seqbench.records import Control, Count, Record, Spec
+from seqbench.records import Control, Count, Spec
 from seqbench.tasks import Base
 from seqbench.tasks._common import generator
+from seqbench.tasks._probes import DrawnSettings
 
 BLANK, GO = 0, 9
 SYMBOLS, RECALL = 8, 10
@@ -36,14 +37,10 @@ class Task(Base):
     TITLE = "Copy memory"
     FAMILY = "probe"
 
-    class Settings(Record):
-        """Steps from the last symbol to the first recall, and items in each split."""
+    class Settings(DrawnSettings):
+        """Steps from the last symbol to the first recall, and those of `DrawnSettings`."""
 
         delay: Count = 200
-        train: Count = 50_000
-        valid: Count = 1_000
-        test: Count = 1_000
-        data_seed: int = 0
 
     def spec(self, arrays: Mapping[str, Array]) -> Spec:
         """Ten tokens in, one of eight symbols out at each of the last ten steps."""

@@ -17,8 +17,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 from seqbench.prepared import Array, Prepared
 from seqbench.records import Control, Record, Spec, derive
@@ -54,6 +52,9 @@ class Task(Base):
 
     def arrays(self, raw: Mapping[str, Path]) -> tuple[dict[str, Array], tuple[str, ...]]:
         """Split the images by seed; of equal images only the first is kept."""
+        from sklearn.datasets import load_digits  # here: the better part of a second, and training has no use for it
+        from sklearn.model_selection import train_test_split
+
         images, labels = load_digits(return_X_y=True)
         first = np.sort(np.unique(images, axis=0, return_index=True)[1])
         repeats = len(images) - len(first)

@@ -30,12 +30,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
-import numpy as np
-
-from seqbench.errors import DataError, InputError
+from seqbench.errors import DataError
 from seqbench.prepared import Array
 from seqbench.records import Count
-from seqbench.tasks._common import generator
+from seqbench.tasks._common import cut_official
 from seqbench.tasks._text import Lexicon, Text, words_of
 
 FOLDERS = tuple(f"aclImdb/{part}/{label}" for part, label in product(("test", "train"), ("neg", "pos")))
@@ -157,22 +155,9 @@ class Task(Text):
 
     def _choose(self, names: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
         """Names of each split's reviews, sorted, from those of both parts."""
-        settings, train, test = self.settings, len(names["train"]), len(names["test"])
-        wanted = settings.train or train - settings.valid
-        if wanted < 1 or wanted + settings.valid > train or (settings.test or test) > test:
-            raise InputError(
-                f"more reviews wanted than the {train} + {test} there are",
-                f"train = {settings.train}, valid = {settings.valid}, test = {settings.test}",
-                "ask for fewer",
-            )
-        cut = generator(settings.data_seed, "imdb", "valid").permutation(train)
-        kept = generator(settings.data_seed, "imdb", "test").permutation(test)[: settings.test]
-        rows = {
-            "train": ("train", cut[settings.valid : settings.valid + wanted]),
-            "valid": ("train", cut[: settings.valid]),
-            "test": ("test", kept),
-        }
-        return {split: [names[part][row] for row in np.sort(index)] for split, (part, index) in rows.items()}
+        rows = cut_official(self.settings, "imdb", self.ITEMS, len(names["train"]), len(names["test"]))
+        parts = {"train": "train", "valid": "train", "test": "test"}
+        return {split: [names[parts[split]][row] for row in index] for split, index in rows.items()}
 
 
 def _without_repeats(texts: Mapping[str, Array]) -> tuple[dict[str, list[str]], tuple[str, ...]]:

@@ -33,10 +33,10 @@ from pydantic import Field
 
 from seqbench.errors import InputError
 from seqbench.prepared import SPLITS, Array, Prepared
-from seqbench.records import Control, Count, Record, Spec
+from seqbench.records import Control, Count, Spec
 from seqbench.tasks import Base
 from seqbench.tasks._common import generator
-from seqbench.tasks._probes import draw_splits, guess
+from seqbench.tasks._probes import DrawnSettings, draw_splits, guess
 
 
 class Task(Base):
@@ -46,17 +46,13 @@ class Task(Base):
     TITLE = "Parity and sums modulo m"
     FAMILY = "probe"
 
-    class Settings(Record):
-        """States to track, steps of a sequence, and sequences in each split."""
+    class Settings(DrawnSettings):
+        """States to track, steps of a sequence, and those of `DrawnSettings`."""
 
         modulus: Annotated[int, Field(ge=2, le=256)] = 2
         length: Count = 40
         """Steps in training and validation."""
         test_length: Count = 256
-        train: Count = 50_000
-        valid: Count = 1_000
-        test: Count = 1_000
-        data_seed: int = 0
 
     def spec(self, arrays: Mapping[str, Array]) -> Spec:
         """One of m symbols in and one of m states out at each step."""

@@ -22,8 +22,8 @@ import numpy as np
 
 from seqbench.prepared import SPLITS, Array, Prepared, pack
 from seqbench.records import Count
-from seqbench.tasks._common import bad_line
-from seqbench.tasks._language import Language, LanguageSettings, Share, nothing_to_read, numbering
+from seqbench.tasks._common import bad_line, numbering
+from seqbench.tasks._language import Language, LanguageSettings, Share, nothing_to_read
 
 END_OF_LINE, UNKNOWN, NUMBER = "<eos>", "<unk>", "N"
 PARTS = re.compile(r"n't\b|'(?:s|re|ve|ll|d|m)\b|[$%]|(?:(?!n't\b)[^'$%])+")

@@ -32,10 +32,10 @@ from pydantic import Field
 
 from seqbench.errors import InputError
 from seqbench.prepared import SPLITS, Array, Prepared
-from seqbench.records import UNSCORED, Control, Count, Record, Spec
+from seqbench.records import UNSCORED, Control, Count, Spec
 from seqbench.tasks import Base
 from seqbench.tasks._common import generator
-from seqbench.tasks._probes import distinct, draw_splits, guess
+from seqbench.tasks._probes import DrawnSettings, distinct, draw_splits, guess
 
 BLANK = 0
 
@@ -47,8 +47,8 @@ class Task(Base):
     TITLE = "Associative recall"
     FAMILY = "probe"
 
-    class Settings(Record):
-        """What a sequence holds, and sequences in each split."""
+    class Settings(DrawnSettings):
+        """What a sequence holds, and those of `DrawnSettings`."""
 
         pairs: Count = 16
         length: Count = 256
@@ -58,7 +58,6 @@ class Task(Base):
         train: Count = 100_000
         valid: Count = 3_000
         test: Count = 3_000
-        data_seed: int = 0
 
     @property
     def first_value(self) -> int:

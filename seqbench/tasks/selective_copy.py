@@ -28,10 +28,10 @@ from pydantic import Field
 
 from seqbench.errors import InputError
 from seqbench.prepared import SPLITS, Array, Prepared
-from seqbench.records import Control, Count, Record, Spec
+from seqbench.records import Control, Count, Spec
 from seqbench.tasks import Base
 from seqbench.tasks._common import NEVER
-from seqbench.tasks._probes import distinct, draw_splits
+from seqbench.tasks._probes import DrawnSettings, distinct, draw_splits
 
 BLANK = 0
 
@@ -43,16 +43,12 @@ class Task(Base):
     TITLE = "Selective copying"
     FAMILY = "probe"
 
-    class Settings(Record):
-        """Steps over which the symbols are scattered, the symbols, and sequences in each split."""
+    class Settings(DrawnSettings):
+        """Steps over which the symbols are scattered, the symbols, and those of `DrawnSettings`."""
 
         length: Count = 4_096
         symbols: Count = 16
         classes: Annotated[int, Field(ge=2, le=254)] = 14
-        train: Count = 50_000
-        valid: Count = 1_000
-        test: Count = 1_000
-        data_seed: int = 0
 
     def spec(self, arrays: Mapping[str, Array]) -> Spec:
         """Tokens in, a symbol out at each of the last steps."""

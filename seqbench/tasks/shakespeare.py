@@ -22,8 +22,8 @@ import numpy as np
 from seqbench.errors import InputError
 from seqbench.prepared import Array, Prepared, pack
 from seqbench.records import Spec
-from seqbench.tasks._common import bad_line
-from seqbench.tasks._language import Language, LanguageSettings, nothing_to_read, numbering
+from seqbench.tasks._common import bad_line, numbering
+from seqbench.tasks._language import Language, LanguageSettings, nothing_to_read
 
 
 def read(path: Path) -> Array:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from seqbench.prepared import SPLITS, Array
 from seqbench.records import Count
-from seqbench.tasks._common import bad_line
+from seqbench.tasks._common import bad_line, utf8
 from seqbench.tasks._text import Lexicon, Text, words_of
 
 BRACKETS = {"(": "-lrb-", ")": "-rrb-"}
@@ -32,10 +32,7 @@ def read(path: Path) -> list[tuple[int, Sentence]]:
 
 
 def _line(line: bytes, path: Path, number: int) -> tuple[int, Sentence]:
-    try:
-        label, _, sentence = line.decode("utf-8").partition(" ")
-    except UnicodeDecodeError as error:
-        raise bad_line(f"not UTF-8 ({error.reason} at byte {error.start})", path, number) from None
+    label, _, sentence = utf8(line, path, number).partition(" ")
     if label not in ("0", "1"):
         raise bad_line(f"the label is '{label[:20]}', not 0 or 1", path, number)
     words = tuple(sentence.split())
