@@ -46,7 +46,7 @@ class OnDevice:
     def __len__(self) -> int:
         return len(self.x)
 
-    @property
+    @functools.cached_property
     def sizes(self) -> Tensor | None:
         """What an item costs, where items differ: its steps (items,)."""
         if self.lengths is None or self.targets is None:
@@ -70,40 +70,20 @@ class OnDevice:
 
 
 class Order:
-    """Which items make up a training step: a new permutation for each epoch, no item left out.
+    """Which items make up a training step: a new permutation for each epoch, no item left out."""
 
-    Where items differ in size, those of a batch are alike: each permutation is sorted by size
-    within pools of `POOL` batches, cut into batches of nearly equal numbers, and those shuffled.
-    """
-
-    def __init__(self, items: int, batch: int, seed: int, sizes: Tensor | None = None) -> None:
+    def __init__(self, items: int, batch: int, seed: int) -> None:
         self.items, self.batch, self.seed = items, min(batch, items), seed
-        self.sizes = None if sizes is None else sizes.numpy()
-        self.count = -(-self.items // self.batch)
-        """Batches of an epoch, where items differ in size."""
         self._epoch, self._permutation = -1, torch.empty(0, dtype=torch.int64)
-        self._batches: list[Tensor] = []
 
     def _of_epoch(self, epoch: int) -> Tensor:
         if epoch != self._epoch:
-            generator = np.random.Generator(np.random.Philox(derive(self.seed, "epoch", epoch)))
-            self._epoch, permutation = epoch, generator.permutation(self.items)
-            if self.sizes is not None:
-                pools = np.array_split(permutation, -(-self.count // POOL))
-                pools = [pool[np.argsort(self.sizes[pool], kind="stable")] for pool in pools]
-                # Every other pool downwards: items are alike too in a batch that takes from two pools.
-                alike = np.concatenate([pool[:: -1 if i % 2 else 1] for i, pool in enumerate(pools)])
-                batches = np.array_split(alike, self.count)
-                self._batches = [torch.from_numpy(batches[i]) for i in generator.permutation(self.count)]
-            self._permutation = torch.from_numpy(permutation)
+            permutation = _generator(self.seed, epoch).permutation(self.items)
+            self._epoch, self._permutation = epoch, torch.from_numpy(permutation)
         return self._permutation
 
     def __call__(self, step: int) -> Tensor:
         """Indices (batch,) of step `step`: a function of its argument."""
-        if self.sizes is not None:
-            epoch, number = divmod(step, self.count)
-            self._of_epoch(epoch)
-            return self._batches[number]
         epoch, first = divmod(step * self.batch, self.items)
         index = self._of_epoch(epoch)[first : first + self.batch]
         missing = self.batch - len(index)
@@ -111,17 +91,55 @@ class Order:
 
     def examples(self, steps: int) -> int:
         """Items in the first `steps` batches."""
-        if self.sizes is None:
-            return steps * self.batch
+        return steps * self.batch
+
+
+class AlikeOrder:
+    """An order for items that differ in size: those of a batch are alike, no item is left out of an epoch.
+
+    Each epoch's permutation is sorted by size within pools of `POOL` batches, cut into batches whose
+    numbers of items differ by one at most, and those are shuffled.
+    """
+
+    def __init__(self, sizes: Tensor, batch: int, seed: int) -> None:
+        self.sizes, self.seed = sizes.numpy(), seed
+        self.count = -(-len(sizes) // batch)
+        """Batches of an epoch."""
+        self._epoch, self._batches = -1, list[Tensor]()
+
+    def _of_epoch(self, epoch: int) -> list[Tensor]:
+        if epoch != self._epoch:
+            generator = _generator(self.seed, epoch)
+            pools = np.array_split(generator.permutation(len(self.sizes)), -(-self.count // POOL))
+            pools = [pool[np.argsort(self.sizes[pool], kind="stable")] for pool in pools]
+            # Every other pool downwards: items are alike too in a batch that takes from two pools.
+            alike = np.concatenate([pool[:: -1 if i % 2 else 1] for i, pool in enumerate(pools)])
+            batches = np.array_split(alike, self.count)
+            self._epoch = epoch
+            self._batches = [torch.from_numpy(batches[i]) for i in generator.permutation(self.count)]
+        return self._batches
+
+    def __call__(self, step: int) -> Tensor:
+        """Indices (batch,) of step `step`: a function of its argument."""
+        epoch, number = divmod(step, self.count)
+        return self._of_epoch(epoch)[number]
+
+    def examples(self, steps: int) -> int:
+        """Items in the first `steps` batches."""
         epochs, rest = divmod(steps, self.count)
-        return epochs * self.items + sum(len(self(epochs * self.count + step)) for step in range(rest))
+        return epochs * len(self.sizes) + sum(map(len, self._of_epoch(epochs)[:rest]))
+
+
+def _generator(seed: int, epoch: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(derive(seed, "epoch", epoch)))
 
 
 class Items:
-    """Training on items, in an `Order` of their own seed."""
+    """Training on items, in an order of their own seed."""
 
     def __init__(self, data: OnDevice, batch: int, seed: int) -> None:
-        self.data, self.order = data, Order(len(data), batch, seed, data.sizes)
+        self.data, sizes = data, data.sizes
+        self.order = Order(len(data), batch, seed) if sizes is None else AlikeOrder(sizes, batch, seed)
 
     def __call__(self, step: int) -> Batch:
         """The batch of a step: a function of its argument."""
@@ -157,7 +175,7 @@ class Windows:
         offset = derive(self.seed, "epoch", epoch) % self.length
         row = (len(self.x) - offset) // self.rows
         starts = offset + window * self.length + row * torch.arange(self.rows)
-        index = (starts[:, None] + torch.arange(self.length)).to(self.x.device)
+        index = (starts[:, None] + torch.arange(self.length)).to(self.x.device, non_blocking=True)
         return Batch(self.x[index], self.y[index], None, fresh=window == 0)
 
     def examples(self, steps: int) -> int:

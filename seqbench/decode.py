@@ -69,7 +69,7 @@ def greedy(net: Seq2Seq, x: Tensor, lengths: Tensor) -> Tensor:
     """
     memory, limit = net.encode(x, lengths), net.spec.target_length
     written = torch.full((len(x), limit), UNSCORED, device=x.device)
-    alive, token, state = torch.arange(len(x), device=x.device), torch.full((len(x),), BEGIN, device=x.device), None
+    alive, token = torch.arange(len(x), device=x.device), torch.full((len(x),), BEGIN, device=x.device)
     state = net.begin(memory)
     for t in range(limit):
         logits, state = net.step(token, memory, state)

@@ -30,6 +30,11 @@ class Memory(NamedTuple):
     """(batch, steps, width), for additive attention"""
 
 
+def _before(y: Tensor) -> Tensor:
+    """What the decoder reads to write y (batch, target): BEGIN, then all but the last; unscored places as PAD."""
+    return F.pad(y[:, :-1], (1, 0), value=BEGIN).clamp(min=PAD)
+
+
 def _check(spec: Spec) -> None:
     """What the decoder writes it also reads."""
     if spec.inputs != "tokens" or spec.output_size > spec.input_size:
@@ -69,12 +74,8 @@ class Seq2Seq(nn.Module):
         x (batch, steps), lengths (batch,) on the CPU, y (batch, target) -> (batch, target, output_size).
         """
         memory = self.encode(x, lengths)
-        before = F.pad(y[:, :-1], (1, 0), value=BEGIN).clamp(min=PAD)
-        h = self._start(before, memory)
-        if self.own:
-            h = parts.read(self.decoder, self.arch, h, memory=memory.outputs, memory_lengths=lengths)
-        else:
-            h = parts.read(self.decoder, self.arch, h)
+        seen = {"memory": memory.outputs, "memory_lengths": lengths} if self.own else {}
+        h = parts.read(self.decoder, self.arch, self._start(_before(y), memory), **seen)
         return self._outputs(h, memory)
 
     def encode(self, x: Tensor, lengths: Tensor) -> Memory:
@@ -99,7 +100,7 @@ class Seq2Seq(nn.Module):
 
         None without attention.
         """
-        h = self._start(F.pad(y[:, :-1], (1, 0), value=BEGIN), memory)
+        h = self._start(_before(y), memory)
         if self.own:
             weights: Tensor = self.decoder.attention(h, memory.outputs)[0]
             return weights
@@ -129,7 +130,8 @@ class Seq2Seq(nn.Module):
     def state_bytes(self) -> int:
         """Bytes of what one sentence needs after `target_length` steps: decoder's state, and the encoder's outputs."""
         device = self.target.weight.device
-        memory = self.encode(torch.ones(1, self.spec.length, device=device), torch.tensor([self.spec.length]))
+        longest = torch.full((1, self.spec.length), PAD, device=device)
+        memory = self.encode(longest, torch.tensor([self.spec.length]))
         state, token = self.begin(memory), torch.full((1,), BEGIN, device=device)
         for _ in range(self.spec.target_length):
             _, state = self.step(token, memory, state)

@@ -95,7 +95,8 @@ class Job:
                 moments.setdefault(int(index), {})[key] = value
             elif part in parts:
                 parts[part][rest] = value
-        self.carried = checkpoint.nested(_to(tensors, self.device), "carried")
+        carried = {name: value.to(self.device) for name, value in tensors.items() if name.startswith("carried")}
+        self.carried = checkpoint.nested(carried, "carried")
         self.model.load_state_dict(parts["model"])
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
@@ -133,10 +134,6 @@ class Job:
         """A heartbeat for `seqbench status`."""
         record = {"step": step, "steps": total, "updated": time.time()}
         files.write_json(self.folder / "progress.json", record)
-
-
-def _to(tensors: checkpoint.Tensors, device: torch.device) -> checkpoint.Tensors:
-    return {name: value.to(device) for name, value in tensors.items()}
 
 
 def _detached(state: Any) -> Any:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from seqbench import batches
-from seqbench.batches import Items, OnDevice, Order, Windows
+from seqbench.batches import AlikeOrder, Items, OnDevice, Order, Windows
 from seqbench.errors import InputError
 from seqbench.prepared import Array
 from seqbench.records import UNSCORED, Spec
@@ -48,7 +48,7 @@ def sizes_of(items: int, seed: int = 0) -> Tensor:
 
 @pytest.mark.parametrize(("items", "batch"), [(10, 3), (7, 7), (5, 8), (1, 4), (64, 16), (1203, 8)])
 def test_each_epoch_of_like_sizes_takes_every_item_once(items: int, batch: int) -> None:
-    order = Order(items, batch, seed=1, sizes=sizes_of(items))
+    order = AlikeOrder(sizes_of(items), batch, seed=1)
     assert order.count == -(-items // min(batch, items))
     epochs = [[order(epoch * order.count + step) for step in range(order.count)] for epoch in range(3)]
     for steps in epochs:
@@ -61,28 +61,30 @@ def test_each_epoch_of_like_sizes_takes_every_item_once(items: int, batch: int) 
 
 @pytest.mark.parametrize("sized", [False, True])
 def test_a_batch_is_a_function_of_its_step(sized: bool) -> None:
-    sizes = sizes_of(100) if sized else None
-    order, steps = Order(100, 8, 3, sizes), [*range(40)]
+    def made(seed: int) -> Order | AlikeOrder:
+        return AlikeOrder(sizes_of(100), 8, seed) if sized else Order(100, 8, seed)
+
+    order, steps = made(3), [*range(40)]
     forwards = {step: order(step).tolist() for step in steps}
-    for other in (Order(100, 8, 3, sizes), order):
+    for other in (made(3), order):
         np.random.default_rng(1).shuffle(steps)
         assert {step: other(step).tolist() for step in steps} == forwards
-    assert Order(100, 8, 4, sizes)(0).tolist() != forwards[0]
+    assert made(4)(0).tolist() != forwards[0]
 
 
 @pytest.mark.parametrize(("items", "batch"), [(100, 8), (103, 10), (5, 8)])
 def test_examples_are_counted_exactly(items: int, batch: int) -> None:
-    order = Order(items, batch, seed=1, sizes=sizes_of(items))
+    order = AlikeOrder(sizes_of(items), batch, seed=1)
     seen = 0
     for step in range(3 * order.count):
-        assert Order(items, batch, seed=1, sizes=sizes_of(items)).examples(step) == order.examples(step) == seen
+        assert AlikeOrder(sizes_of(items), batch, seed=1).examples(step) == order.examples(step) == seen
         seen += len(order(step))
 
 
 def test_sizes_alone_decide_who_meets_whom() -> None:
     """Small pools of random items: not the same neighbours each epoch, as sorting the whole split would give."""
     sizes = sizes_of(3000)
-    order = Order(3000, 8, 1, sizes)
+    order = AlikeOrder(sizes, 8, 1)
     mates = [
         next(order(e * order.count + s) for s in range(order.count) if 0 in order(e * order.count + s))
         for e in range(2)
@@ -95,9 +97,9 @@ def log_normal(random: Any, items: int, middle: float, spread: float, low: int, 
     return lengths
 
 
-def wasted(order: Order, *sides: Array) -> float:
-    """The share of padding in all that an epoch reads."""
-    epoch = [order(step).numpy() for step in range(order.count)]
+def wasted(order: Order | AlikeOrder, steps: int, *sides: Array) -> float:
+    """The share of padding in all that so many steps read."""
+    epoch = [order(step).numpy() for step in range(steps)]
     padded = sum(len(index) * side[index].max() for index in epoch for side in sides)
     return float(1 - sum(side.sum() for side in sides) / padded)
 
@@ -107,16 +109,15 @@ def wasted(order: Order, *sides: Array) -> float:
 def test_little_is_padding(items: int, batch: int) -> None:
     random = np.random.default_rng(0)
     reviews = log_normal(random, items, 170, 0.65, 20, 400)
-    assert wasted(Order(items, batch, 1, torch.from_numpy(reviews)), reviews) < 0.03
-    plain = Order(items, batch, 1)
-    plain.count = items // batch
-    assert wasted(plain, reviews) > 0.4  # what it is without sorting
+    alike = AlikeOrder(torch.from_numpy(reviews), batch, 1)
+    assert wasted(alike, alike.count, reviews) < 0.03
+    assert wasted(Order(items, batch, 1), items // batch, reviews) > 0.4  # what it is without sorting
     source = log_normal(random, items, 14, 0.5, 5, 40)
     target = np.clip(np.round(source * np.exp(random.normal(0, 0.2, items))), 5, 40).astype(np.int64)
     y = np.where(np.arange(40) < target[:, None], 4, UNSCORED)
     x = np.zeros((items, 40), np.uint8)
     data = OnDevice({"x": x, "y": y, "lengths": source}, CPU, spec("sequence", 40, 40))
-    assert wasted(Items(data, batch, 1).order, source, target) < 0.12
+    assert wasted(Items(data, batch, 1).order, alike.count, source, target) < 0.12
 
 
 # ---------------------------------------------------------------- rows of a split
@@ -178,9 +179,9 @@ def test_sequences_of_one_length_need_no_lengths() -> None:
 def test_training_follows_the_order() -> None:
     data = OnDevice({"x": X, "y": TARGETS, "lengths": LENGTHS}, CPU, spec("sequence", 6, 5))
     items = batches.training(data, 2, seed=1)
-    assert isinstance(items, Items)
+    assert isinstance(items, Items) and data.sizes is not None
     for step in range(5):
-        found, expected = items(step), data.rows(Order(3, 2, 1, data.sizes)(step))
+        found, expected = items(step), data.rows(AlikeOrder(data.sizes, 2, 1)(step))
         assert torch.equal(found.x, expected.x) and torch.equal(found.y, expected.y)
     assert items.examples(4) == 6  # an epoch of 3 items has 2 batches, of 2 and of 1
 
