@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 
-from seqbench import __version__, archs, config, files, tasks
+from seqbench import __version__, archs, config, files, sources, tasks
 from seqbench.errors import InputError, SeqbenchError, nearest
 from seqbench.records import Setting
 
@@ -114,13 +114,13 @@ def fetch(args: argparse.Namespace) -> None:
 
     from seqbench import fetch
 
-    known = fetch.sources()
+    known = sources.read()
     for name in args.names:
         if name not in known:
             raise InputError(f"unknown source '{name}'", "data/sources.toml", nearest(name, known))
     if not args.names and not args.all:
         raise InputError("no source is named", "seqbench fetch", f"name some, or --all: {', '.join(known)}")
-    usual = fetch.usual(known) if args.all else []
+    usual = sources.usual(known) if args.all else []
     wanted = list(dict.fromkeys([*usual, *(known[name] for name in args.names)]))
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, disable=not sys.stderr.isatty(), transient=True) as bars:
@@ -175,12 +175,12 @@ def _ensure_data(setting: Setting, args: argparse.Namespace) -> None:
         same = (manifest.settings, manifest.version) == (setting.task_settings, tasks.find(setting.task).VERSION)
         if same and not job.own_files():  # such a file may have changed under its name: `prepare` looks
             return
-    sources = job.sources()
-    if sources:
+    wanted = job.sources()
+    if wanted:
         from seqbench import fetch
 
-        known = fetch.sources()
-        fetch.fetch([known[name] for name in sources], args.root / "raw", _mirror(args), None)
+        known = sources.read()
+        fetch.fetch([known[name] for name in wanted], args.root / "raw", _mirror(args), None)
     prepare(setting.task, setting.task_settings, args.root)
 
 

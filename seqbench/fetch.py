@@ -1,10 +1,4 @@
-"""Download raw files: pinned by size and sha256, resumed where they were cut, whole under their final name.
-
-`data/sources.toml` says what there is. A file lies under the path of its URL
-(`<owner>/<repo>/<commit>/<file>`), so a folder of downloads can serve as a mirror as it is.
-Where an entry names other files of the same content (`same`), a mirror may hold one of them, under its own
-path or the official one; it is checked against its own record and stored under the official path.
-"""
+"""Download the files of data/sources.toml: resumed where they were cut, whole and right under their final name."""
 
 from __future__ import annotations
 
@@ -12,23 +6,19 @@ import errno
 import os
 import random
 import threading
-import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from time import sleep
-from typing import Annotated
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 from urllib.request import url2pathname
 
 import httpx
-from pydantic import Field, ValidationError, field_validator
 
 from seqbench import files
-from seqbench.errors import DataError, InputError, NetworkError, nearest
-from seqbench.records import Count, Record
+from seqbench.errors import DataError, InputError, NetworkError
+from seqbench.sources import Source, Wrong, check, raw_file, right
 
-SOURCES = Path("data/sources.toml")
 ATTEMPTS = 4
 """Requests without a new byte before a place counts as down."""
 BACKOFF = 1.0
@@ -42,151 +32,6 @@ CHUNK = 1 << 16
 
 Progress = Callable[[str, int, int], None]
 """Called as (name, bytes done, bytes in all), from several threads."""
-
-
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-def _file_names(path: str) -> None:
-    if {"", ".", ".."} & set(path.split("/")):
-        raise ValueError("its path must name a file, without empty parts, '.' or '..'")
-
-
-class Same(Record):
-    """A file that holds the same content as the official one, which a mirror may offer in its place."""
-
-    path: str
-    """Under the mirror's address."""
-    sha256: Sha256
-    bytes: Count
-
-    @field_validator("path")
-    @classmethod
-    def _plain(cls, path: str) -> str:
-        _file_names(path)
-        return path
-
-
-class Source(Record):
-    """One file of data/sources.toml."""
-
-    name: str
-    url: str
-    sha256: Sha256
-    bytes: Count
-    licence: str
-    citation: str
-    defects: tuple[str, ...]
-    """Known defects, one sentence each."""
-    optional: bool = False
-    """Left out of `seqbench fetch --all`: fetched when it is named or a task's settings need it."""
-    same: tuple[Same, ...] = ()
-    """Other files of the same content."""
-
-    @field_validator("url")
-    @classmethod
-    def _plain(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("not an http:// or https:// URL")
-        _file_names(unquote(parts.path).removeprefix("/"))
-        return url
-
-    @property
-    def path(self) -> PurePosixPath:
-        """Where the file lies under data/raw and under a mirror: the path of its URL."""
-        return PurePosixPath(unquote(urlsplit(self.url).path).lstrip("/"))
-
-    @property
-    def accepted(self) -> dict[str, int]:
-        """Bytes by sha256 of every file that is taken for this one: the official one, then `same`."""
-        return {self.sha256: self.bytes} | {one.sha256: one.bytes for one in self.same}
-
-
-def sources(path: Path = SOURCES) -> dict[str, Source]:
-    """All entries by name. Raises InputError with file, entry and key where one is not valid."""
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError("the file is missing", str(path), "run seqbench in the folder of a clone") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"not valid TOML ({error})", str(path), "mend the TOML") from None
-    return {name: _source(name, table, f"{path}, {name}") for name, table in tables.items()}
-
-
-def usual(known: Mapping[str, Source]) -> list[Source]:
-    """What `seqbench fetch --all` means: every entry that is not optional."""
-    return [source for source in known.values() if not source.optional]
-
-
-def _source(name: str, table: object, where: str) -> Source:
-    known = sorted(set(Source.model_fields) - {"name"})
-    if not isinstance(table, dict):
-        raise InputError("not a table", where, f"write [{name}] and under it: {', '.join(known)}")
-    for key in table:
-        if key not in known:
-            raise InputError(f"unknown key '{key}'", f"{where}.{key}", nearest(key, known))
-    try:
-        return Source.from_data({"name": name, **table})
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join([where, *map(str, first["loc"])])
-        raise InputError(first["msg"], place, "copy the form of another entry") from None
-    except TypeError as error:  # a date or time, which JSON has not
-        raise InputError(str(error), where, "use texts, whole numbers and lists of texts") from None
-
-
-# ---------------------------------------------------------------- files in place
-
-
-def raw_file(source: Source, root: Path) -> Path:
-    """Where the source's file lies under `root` (data/raw, or a mirror)."""
-    return root / source.path
-
-
-def verify(source: Source, root: Path) -> None:
-    """Check size and sha256 of the source's file under `root`, as `identify` does."""
-    identify(source, root)
-
-
-def identify(source: Source, root: Path) -> str:
-    """sha256 of the source's file under `root`: the official one's, or that of one in `same`.
-
-    Raises DataError where it is missing, truncated or altered.
-    """
-    path = raw_file(source, root)
-    try:
-        return _identify(path, source)
-    except _Wrong as fault:
-        what, fix = f"{source.name}: {fault}", f"download it: seqbench fetch {source.name}"
-        raise DataError(what, str(path), fix) from None
-
-
-class _Wrong(Exception):
-    """A file has other bytes than any that is accepted."""
-
-
-def _identify(path: Path, source: Source) -> str:
-    sizes = source.accepted.values()
-    with files.machine_errors(path):
-        if not path.is_file():
-            raise _Wrong("the file is missing")
-        size = path.stat().st_size
-        if size not in sizes:
-            kind = "truncated" if size < max(sizes) else "too long"
-            expected = " or ".join(f"{size} (sha256 {digest})" for digest, size in source.accepted.items())
-            raise _Wrong(f"{kind}: {size} bytes, expected {expected}")
-        found = files.sha256_file(path)
-    if found not in source.accepted:
-        raise _Wrong(f"sha256 is {found}, expected {' or '.join(source.accepted)}")
-    return found
-
-
-def _right(path: Path, source: Source) -> bool:
-    try:
-        return bool(_identify(path, source))
-    except _Wrong:
-        return False
 
 
 # ---------------------------------------------------------------- downloads
@@ -235,10 +80,10 @@ def download(source: Source, to: Path, mirror: str | None, progress: Progress | 
     _check_mirror(mirror)
     report = progress or (lambda name, done, total: None)
     target = raw_file(source, to)
-    if not _right(target, source):
+    if not right(target, source):
         # Another process may be at the same file: the second waits, and finds it done.
         with files.lock(target.with_name(f".{target.name}.lock"), waiting=lambda: None):
-            if not _right(target, source):
+            if not right(target, source):
                 _replace(source, target, mirror, report)
     size = target.stat().st_size
     report(source.name, size, size)
@@ -263,7 +108,7 @@ def _replace(source: Source, target: Path, mirror: str | None, report: Progress)
                 _obtain(client, url, part, source, report)
             except _Fault as fault:
                 reasons.append(f"{urlsplit(_public(url)).netloc or url}: {fault}")
-            except _Wrong as fault:
+            except Wrong as fault:
                 fix = "mend or unset the mirror; where the origin has changed, pin its new file in data/sources.toml"
                 wrong = DataError(f"{source.name}: {fault}", _public(url), fix)
             else:
@@ -317,8 +162,8 @@ def _obtain(client: httpx.Client, url: str, part: Path, source: Source, report: 
     for last in (False, True):
         try:
             _transfer(client, url, part, source, report)
-            _identify(part, source)
-        except _Wrong:
+            check(part, source)
+        except Wrong:
             with files.machine_errors(part):
                 part.unlink()
             if last:
@@ -416,6 +261,6 @@ def _write(chunks: Iterable[bytes], part: Path, mode: str, source: Source, total
             done += len(chunk)
             if done > total:
                 digest = next(digest for digest, size in source.accepted.items() if size == total)
-                raise _Wrong(f"more than the expected {total} bytes (sha256 {digest})")
+                raise Wrong(f"more than the expected {total} bytes (sha256 {digest})")
             file.write(chunk)
             report(source.name, done, total)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from seqbench import fetch, files, prepared, tasks
+from seqbench import files, prepared, sources, tasks
 from seqbench.errors import DataError, InputError
 from seqbench.prepared import Prepared
 from seqbench.records import Controls, Manifest
@@ -26,17 +26,17 @@ def prepare(task: str, settings: Mapping[str, Any], root: Path) -> Manifest:
 
 def _prepare(task: str, settings: Mapping[str, Any], root: Path, folder: Path) -> Manifest:
     kind, job = tasks.find(task), tasks.build(task, settings)
-    known = fetch.sources() if job.sources() else {}
-    sources = {name: known[name] for name in job.sources()}
+    known = sources.read() if job.sources() else {}
+    wanted = {name: known[name] for name in job.sources()}
     own = {str(path): _own_digest(path) for path in job.own_files()}
     manifest = _intact(folder)
     if manifest and (manifest.task, manifest.settings, manifest.version) == (task, dict(settings), kind.VERSION):
-        accepted = {name: set(source.accepted) for name, source in sources.items()}
+        accepted = {name: set(source.accepted) for name, source in wanted.items()}
         accepted |= {path: {digest} for path, digest in own.items()}
         if _all_accepted(manifest.sources, accepted):
             return manifest
-    hashes = {name: fetch.identify(source, root / "raw") for name, source in sources.items()} | own
-    raw = {name: fetch.raw_file(source, root / "raw") for name, source in sources.items()}
+    hashes = {name: sources.identify(source, root / "raw") for name, source in wanted.items()} | own
+    raw = {name: sources.raw_file(source, root / "raw") for name, source in wanted.items()}
     raw |= {str(path): path for path in job.own_files()}
     arrays, defects = job.arrays(raw)
     return prepared.write(

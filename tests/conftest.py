@@ -39,6 +39,26 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> small.Raw:
     return {name: folder / name for name in made}
 
 
+@pytest.fixture(scope="session")
+def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the real files come to lie, once for all tests."""
+    return tmp_path_factory.mktemp("downloads")
+
+
+@pytest.fixture
+def real(mirror: str, downloads: Path) -> small.Real:
+    """Fetches the raw files of a task with its default settings from the mirror, by source name."""
+    from seqbench import fetch, sources, tasks
+
+    def get(name: str) -> small.Raw:
+        known = sources.read()
+        wanted = [known[source] for source in tasks.build(name, {}).sources()]
+        fetch.fetch(wanted, downloads, mirror, progress=None)
+        return {source.name: sources.raw_file(source, downloads) for source in wanted}
+
+    return get
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """Torch as training uses it; put back afterwards."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from seqbench import analyse, archs, fetch, files, records, tasks
+from seqbench import analyse, archs, files, records, sources, tasks
 from seqbench.analyse.summary import Summary
 from seqbench.config import MeasureSettings, Plan, identity
 from seqbench.records import Setting
@@ -330,5 +330,5 @@ def summary(root: Path, of: Plan, scores: Scores, hostile: str = "") -> Summary:
     write(root, of, scores, hostile)
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(archs, "FOLDER", fake_archs(root / "archs", of.architectures))
-        monkeypatch.setattr(fetch, "sources", lambda path: dict.fromkeys(names, source))
+        monkeypatch.setattr(sources, "read", lambda path: dict.fromkeys(names, source))
         return analyse.summarise(of, root)

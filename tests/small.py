@@ -6,7 +6,7 @@ import gzip
 import io
 import itertools
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from seqbench.tasks import imdb, multi30k
 
 Raw = Mapping[str, Path]
 """Small raw files by source name."""
+Real = Callable[[str], Raw]
+"""The real ones of a task, of the fixture `real`."""
 
 SMALL: dict[str, dict[str, Any]] = {
     "adding": {"length": 21, "train": 300, "valid": 50, "test": 1000},

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from seqbench import cli, fetch
+from seqbench import cli, sources
 from seqbench.records import Result
 
 TINY = ["--preset", "quick", "--set", "train={steps: 10, eval_every: 5}", "--set", "tune={steps: 5}"]
@@ -129,8 +129,8 @@ def test_fetch_all_leaves_out_what_is_optional(
         path.write_text(name)
         sha256 = hashlib.sha256(name.encode()).hexdigest()
         facts: dict[str, Any] = {"licence": "none", "citation": "none", "defects": (), "optional": name != "needed"}
-        known[name] = fetch.Source(name=name, url=f"https://x.y/{name}.txt", sha256=sha256, bytes=len(name), **facts)
-    monkeypatch.setattr(fetch, "sources", lambda: known)
+        known[name] = sources.Source(name=name, url=f"https://x.y/{name}.txt", sha256=sha256, bytes=len(name), **facts)
+    monkeypatch.setattr(sources, "read", lambda: known)
     for words, expected in ((["--all"], ["needed"]), (["--all", "wished"], ["needed", "wished"]), (["wished"],) * 2):
         folder = tmp_path / " ".join(words)
         assert cli.main(["fetch", *words, "--to", str(folder), "--mirror", mirror.as_uri()]) == 0

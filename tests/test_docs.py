@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 import seqbench
-from seqbench import cli, fetch, tasks
+from seqbench import cli, sources, tasks
 from seqbench.records import Result
 
 ROOT = Path(__file__).parent.parent
@@ -174,7 +174,7 @@ def test_every_task_and_source_is_described() -> None:
     sections = re.findall(r"^## `(\w+)`$", text, re.MULTILINE)
     assert sorted(sections) == tasks.names()
     flat = " ".join(text.split())
-    for source in fetch.sources(ROOT / "data" / "sources.toml").values():
+    for source in sources.read(ROOT / "data" / "sources.toml").values():
         assert f"`{source.name}`" in text
         assert f"Licence: {source.licence}." in flat
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from seqbench import fetch, files, tasks
+from seqbench import fetch, files, sources, tasks
 from seqbench.errors import DataError, InputError, MachineError, NetworkError
-from seqbench.fetch import Same, Source
+from seqbench.sources import Same, Source
 
 CONTENT = hashlib.shake_256(b"content").digest(200_000)
 OTHER = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])
@@ -155,7 +155,7 @@ def test_download_puts_the_file_under_the_path_of_its_url(origin: Host, tmp_path
     assert left(tmp_path) == {"file.bin"}
     assert steps[0][1] < len(CONTENT)
     assert steps[-1] == ("one", len(CONTENT), len(CONTENT))
-    fetch.verify(source(origin.url), tmp_path)
+    sources.identify(source(origin.url), tmp_path)
 
 
 def test_a_right_file_in_place_asks_nobody(origin: Host, tmp_path: Path) -> None:
@@ -422,8 +422,8 @@ def test_a_mirror_may_hold_another_file_of_the_same_content(
     assert steps[-1] == ("one", len(found), len(found))
     kept = [step for step in steps if step[2] == len(found)]
     assert len(kept) > 2 and all(done <= total for _, done, total in steps)
-    assert fetch.identify(wanted, tmp_path / "raw") == hashlib.sha256(found).hexdigest()
-    fetch.verify(wanted, tmp_path / "raw")
+    assert sources.identify(wanted, tmp_path / "raw") == hashlib.sha256(found).hexdigest()
+    sources.identify(wanted, tmp_path / "raw")
     fetch.download(wanted, tmp_path / "raw", None, None)
     assert len(origin.seen) == (found not in held.values())  # right already: nobody is asked
 
@@ -496,7 +496,7 @@ def test_wrong_bytes_in_place_of_either_are_told(serve: Callable[[], Host], clos
 def test_neither_file_is_told(content: bytes, complaint: str, tmp_path: Path) -> None:
     put(tmp_path / TAIL, content)
     with pytest.raises(DataError, match=complaint):
-        fetch.identify(with_same("http://host"), tmp_path)
+        sources.identify(with_same("http://host"), tmp_path)
 
 
 def test_a_tilde_in_a_path_is_a_name(serve: Callable[[], Host], closed: str, tmp_path: Path) -> None:
@@ -505,7 +505,7 @@ def test_a_tilde_in_a_path_is_a_name(serve: Callable[[], Host], closed: str, tmp
     fetch.download(wanted, tmp_path / "raw", mirror.url, None)
     assert (tmp_path / "raw" / "~root" / "file.bin").read_bytes() == CONTENT
     fetch.download(wanted, tmp_path / "again", (tmp_path / "raw").as_uri(), None)
-    fetch.verify(wanted, tmp_path / "again")
+    sources.identify(wanted, tmp_path / "again")
 
 
 # ---------------------------------------------------------------- several files
@@ -595,7 +595,7 @@ def test_verify(tmp_path: Path, content: bytes | None, complaint: str) -> None:
     if content is not None:
         put(tmp_path / TAIL, content)
     with pytest.raises(DataError, match=complaint) as caught:
-        fetch.verify(source("http://host"), tmp_path)
+        sources.identify(source("http://host"), tmp_path)
     assert caught.value.where == str(tmp_path / TAIL)
     assert "seqbench fetch one" in caught.value.fix
 
@@ -614,7 +614,7 @@ defects = ["one."]
 
 def test_sources(tmp_path: Path) -> None:
     put(tmp_path / "sources.toml", ENTRY.encode())
-    (found,) = fetch.sources(tmp_path / "sources.toml").values()
+    (found,) = sources.read(tmp_path / "sources.toml").values()
     assert (found.name, found.defects, str(found.path)) == ("good", ("one.",), TAIL)
     assert (found.optional, found.accepted) == (False, {"0" * 64: 1})
 
@@ -625,9 +625,9 @@ SAME = f"""same = [{{path = "{THERE}", sha256 = "{"1" * 64}", bytes = 2}}]"""
 def test_optional_entries_and_other_files(tmp_path: Path) -> None:
     second = ENTRY.replace("[good]", "[rare]") + f"optional = true\n{SAME}\n"
     put(tmp_path / "sources.toml", f"{ENTRY}\n{second}".encode())
-    known = fetch.sources(tmp_path / "sources.toml")
+    known = sources.read(tmp_path / "sources.toml")
     assert known["rare"].accepted == {"0" * 64: 1, "1" * 64: 2}
-    assert [one.name for one in fetch.usual(known)] == ["good"]
+    assert [one.name for one in sources.usual(known)] == ["good"]
 
 
 @pytest.mark.parametrize(
@@ -655,23 +655,23 @@ def test_optional_entries_and_other_files(tmp_path: Path) -> None:
 def test_a_bad_entry_is_named(tmp_path: Path, old: str, new: str, words: list[str]) -> None:
     path = put(tmp_path / "sources.toml", ENTRY.replace(old, new).encode())
     with pytest.raises(InputError) as caught:
-        fetch.sources(path)
+        sources.read(path)
     for word in ["sources.toml", *words]:
         assert word in str(caught.value)
 
 
 def test_no_sources(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="missing"):
-        fetch.sources(tmp_path / "sources.toml")
+        sources.read(tmp_path / "sources.toml")
 
 
-COMMITTED = Path(__file__).parents[1] / fetch.SOURCES
+COMMITTED = Path(__file__).parents[1] / sources.PATH
 PUBLISHED = ("imdb", "glove-6b")
 """Official archives outside of git, pinned by checksums that others have published."""
 
 
 def test_the_committed_entries_are_pinned_and_complete() -> None:
-    known = fetch.sources(COMMITTED)
+    known = sources.read(COMMITTED)
     assert {name for task in tasks.names() for name in tasks.find(task).SOURCES} <= set(known)
     assert len({one.path for one in known.values()}) == len({one.sha256 for one in known.values()}) == len(known)
     for one in known.values():
@@ -683,11 +683,11 @@ def test_the_committed_entries_are_pinned_and_complete() -> None:
 
 @pytest.mark.mirror
 def test_every_entry_comes_from_a_real_mirror(mirror: str, tmp_path: Path) -> None:
-    wanted = fetch.usual(fetch.sources(COMMITTED))
+    wanted = sources.usual(sources.read(COMMITTED))
     fetch.fetch(wanted, tmp_path / "all", mirror, None)
     for one in wanted:
-        fetch.verify(one, tmp_path / "all")
+        sources.identify(one, tmp_path / "all")
     odd = [one for one in wanted if one.same]
     fetch.fetch(odd, tmp_path / "again", (tmp_path / "all").as_uri(), None)  # what came is a mirror
     for one in odd:
-        assert fetch.identify(one, tmp_path / "again") == fetch.identify(one, tmp_path / "all")
+        assert sources.identify(one, tmp_path / "again") == sources.identify(one, tmp_path / "all")

@@ -20,7 +20,8 @@ RANK = {
     "prepared": 3,
     "tasks": 4,
     "archs": 4,
-    "fetch": 4,
+    "sources": 4,
+    "fetch": 5,
     "schedule": 4,
     "config": 5,
     "prepare": 5,
@@ -76,7 +77,9 @@ def test_imports_go_one_way(path: Path) -> None:
             assert RANK[words[0]] < RANK[own], f"{own} must not import {words[0]}"
 
 
-@pytest.mark.parametrize("module", ["config", "tasks", "analyse", "report", "status", "cli", "fetch", "prepare"])
+@pytest.mark.parametrize(
+    "module", ["config", "tasks", "analyse", "report", "status", "cli", "sources", "fetch", "prepare"]
+)
 def test_torch_free_modules_do_not_load_torch(module: str) -> None:
     code = f"import sys, seqbench.{module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small import SMALL, Raw, control, idx, small, write
+from small import SMALL, Raw, Real, control, idx, small, write
 
 from seqbench import tasks
 from seqbench.errors import DataError, InputError, MachineError
@@ -317,33 +317,12 @@ def test_a_bad_line_of_etth1_is_named(line: int, text: str | None, message: str,
 # ---------------------------------------------------------------- the real files
 
 
-@pytest.fixture(scope="session")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Raw]:
-    """Fetch the raw files of a task from the mirror, once."""
-    from seqbench import fetch
-
-    folder = tmp_path_factory.mktemp("real")
-
-    def get(name: str, mirror: str) -> Raw:
-        known = fetch.sources()
-        sources = [known[source] for source in tasks.find(name).SOURCES]
-        fetch.fetch(sources, folder, mirror, progress=None)
-        return {source.name: fetch.raw_file(source, folder) for source in sources}
-
-    return get
-
-
-Real = Callable[[str, str], Raw]
-
-
 @pytest.mark.mirror
 @pytest.mark.parametrize(("horizon", "mse", "mae"), [(96, 1.295, 0.713), (192, 1.325, 0.733), (336, 1.323, 0.744)])
-def test_real_etth1_repeats_as_published(
-    horizon: int, mse: float, mae: float, mirror: str, real: Real, tmp_path: Path
-) -> None:
+def test_real_etth1_repeats_as_published(horizon: int, mse: float, mae: float, real: Real, tmp_path: Path) -> None:
     """Zeng et al. 2023, Table 2, "Repeat": without the windows of the last incomplete batch of 32."""
     job = tasks.build("etth1", {"horizon": horizon})
-    data = write("etth1", {"horizon": horizon}, real("etth1", mirror), tmp_path)
+    data = write("etth1", {"horizon": horizon}, real("etth1"), tmp_path)
     x, y = (data.split("test")[part] for part in "xy")
     whole = len(x) // 32 * 32
     published = job.score(np.tile(x[:whole, -1], horizon), y[:whole], data.spec)
@@ -355,8 +334,8 @@ def test_real_etth1_repeats_as_published(
 
 @pytest.mark.mirror
 @pytest.mark.parametrize("name", ["smnist", "psmnist"])
-def test_real_mnist(name: str, mirror: str, real: Real, tmp_path: Path) -> None:
-    data = write(name, {}, real(name, mirror), tmp_path)
+def test_real_mnist(name: str, real: Real, tmp_path: Path) -> None:
+    data = write(name, {}, real(name), tmp_path)
     assert data.manifest.sizes == {"train": 55_000, "valid": 5_000, "test": 10_000}
     train, valid = data.split("train")["x"], data.split("valid")["x"]
     pixels = np.concatenate([train, valid]).ravel()

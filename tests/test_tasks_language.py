@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small import SMALL, Raw, control, small, write
+from small import SMALL, Raw, Real, control, small, write
 
-from seqbench import fetch, tasks
+from seqbench import tasks
 from seqbench.errors import DataError, InputError
 from seqbench.prepared import SPLITS, Array, Prepared, unpack
 from seqbench.tasks import _language, shakespeare
@@ -380,17 +380,10 @@ def test_the_ptb_control_reads_line_by_line(raw: Raw, tmp_path: Path) -> None:
 # ---------------------------------------------------------------- the real files
 
 
-def real(name: str, mirror: str, folder: Path) -> tuple[Prepared, Raw]:
-    known = fetch.sources()
-    sources = [known[source] for source in tasks.find(name).SOURCES]
-    fetch.fetch(sources, folder, mirror, progress=None)
-    raw = {source.name: fetch.raw_file(source, folder) for source in sources}
-    return write(name, {}, raw, folder), raw
-
-
 @pytest.mark.mirror
-def test_real_shakespeare(mirror: str, tmp_path: Path) -> None:
-    data, raw = real("shakespeare", mirror, tmp_path)
+def test_real_shakespeare(real: Real, tmp_path: Path) -> None:
+    raw = real("shakespeare")
+    data = write("shakespeare", {}, raw, tmp_path)
     assert data.manifest.sizes == {"train": 1_003_854, "valid": 55_770, "test": 55_770}
     assert data.spec.input_size == 65
     job, text = tasks.build("shakespeare", {}), raw["tiny-shakespeare"].read_text()
@@ -411,9 +404,10 @@ def of_order(data: Prepared, order: int) -> float:
 
 
 @pytest.mark.mirror
-def test_real_ptb_has_the_published_perplexity(mirror: str, tmp_path: Path) -> None:
+def test_real_ptb_has_the_published_perplexity(real: Real, tmp_path: Path) -> None:
     """KN5 of Mikolov & Zweig 2012: 141.2."""
-    data, raw = real("ptb", mirror, tmp_path)
+    raw = real("ptb")
+    data = write("ptb", {}, raw, tmp_path)
     assert data.manifest.sizes == {"train": 929_589, "valid": 73_760, "test": 82_430}
     assert data.spec.input_size == 10_000
     assert [note.split()[0] for note in data.manifest.defects] == ["85", "64", "45020", "0"]

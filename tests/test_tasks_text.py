@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small import REVIEWS, SENTENCES, SMALL, Raw, control, small, tar, write
+from small import REVIEWS, SENTENCES, SMALL, Raw, Real, control, small, tar, write
 
-from seqbench import config, fetch, tasks
+from seqbench import config, fetch, sources, tasks
 from seqbench.errors import DataError, InputError
-from seqbench.fetch import Same, Source
 from seqbench.prepare import prepare
 from seqbench.prepared import SPLITS, Array, Prepared, unpack
+from seqbench.sources import Same, Source
 from seqbench.tasks import _text, _vectors, imdb
 from seqbench.tasks._text import words_of
 
@@ -281,9 +281,9 @@ def source(name: str, content: bytes, *same: bytes) -> Source:
 def test_the_manifest_has_the_hash_of_the_file_that_was_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     official, smaller = tar(REVIEWS | {"aclImdb/README": b"all"}), tar(REVIEWS)
     known = source("imdb", official, smaller)
-    monkeypatch.setattr(fetch, "sources", lambda: {"imdb": known})
+    monkeypatch.setattr(sources, "read", lambda: {"imdb": known})
     settings = small("imdb").settings.plain()
-    path = put(fetch.raw_file(known, tmp_path / "raw"), smaller)
+    path = put(sources.raw_file(known, tmp_path / "raw"), smaller)
     first = prepare("imdb", settings, tmp_path)
     assert first.sources == {"imdb": hashlib.sha256(smaller).hexdigest()}
     path.write_bytes(official)  # the same content: nothing is made again
@@ -301,8 +301,8 @@ def test_the_manifest_has_the_hash_of_the_file_that_was_read(monkeypatch: pytest
 
 def test_own_vectors_that_changed_are_read_again(raw: Raw, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     known = source("imdb", raw["imdb"].read_bytes())
-    monkeypatch.setattr(fetch, "sources", lambda: {"imdb": known})
-    put(fetch.raw_file(known, tmp_path / "raw"), raw["imdb"].read_bytes())
+    monkeypatch.setattr(sources, "read", lambda: {"imdb": known})
+    put(sources.raw_file(known, tmp_path / "raw"), raw["imdb"].read_bytes())
     path = put(tmp_path / "own.txt", b"good 1 2\n")
     settings = small("imdb", embedding=2, vectors=str(path)).settings.plain()
     first = prepare("imdb", settings, tmp_path)
@@ -522,7 +522,7 @@ print(json.dumps([manifest.plain(), found, resource.getrusage(resource.RUSAGE_SE
 
 @pytest.mark.mirror
 def test_real_imdb(mirror: str, tmp_path: Path) -> None:
-    known = fetch.sources()["imdb"]
+    known = sources.read()["imdb"]
     path = fetch.download(known, tmp_path / "raw", mirror, None)
     reviews = imdb.read(path)
     assert imdb.digest(reviews) == PUBLISHED
@@ -536,7 +536,7 @@ def test_real_imdb(mirror: str, tmp_path: Path) -> None:
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     manifest, accuracy, kilobytes = json.loads(said.stdout)
-    assert manifest["sources"] == {"imdb": fetch.identify(known, tmp_path / "raw")}
+    assert manifest["sources"] == {"imdb": sources.identify(known, tmp_path / "raw")}
     assert manifest["sizes"] == {"train": 25_000 - 222 - 2_500, "valid": 2_500, "test": 25_000}
     assert [note.split()[0] for note in manifest["defects"]] == ["123", "99", "201", "8555", "25000"]
     assert accuracy["trivial"] == 0.5
@@ -544,16 +544,9 @@ def test_real_imdb(mirror: str, tmp_path: Path) -> None:
     assert kilobytes < 2_000_000
 
 
-def sst2_files(mirror: str, folder: Path) -> dict[str, Path]:
-    known = fetch.sources()
-    wanted = [known[name] for name in tasks.find("sst2").SOURCES]
-    fetch.fetch(wanted, folder, mirror, progress=None)
-    return {source.name: fetch.raw_file(source, folder) for source in wanted}
-
-
 @pytest.mark.mirror
-def test_real_sst2(mirror: str, tmp_path: Path) -> None:
-    data = write("sst2", {}, sst2_files(mirror, tmp_path), tmp_path)
+def test_real_sst2(real: Real, tmp_path: Path) -> None:
+    data = write("sst2", {}, real("sst2"), tmp_path)
     assert data.manifest.sizes == {"train": 6909, "valid": 872, "test": 1821}
     assert [note.split()[0] for note in data.manifest.defects] == ["3", "8", "0", "7139"]
     found = control("sst2", data)
@@ -566,12 +559,12 @@ HEAD = "7201krap/COURSERA_NLP-with-Tensorflow/ab7e903a54970fa3795be8efbd11464ea5
 
 
 @pytest.mark.mirror
-def test_real_vectors(mirror: str, tmp_path: Path) -> None:
+def test_real_vectors(mirror: str, real: Real, tmp_path: Path) -> None:
     path = tmp_path / "head.txt"
     with urllib.request.urlopen(f"{mirror}/{HEAD}") as answer:
         path.write_bytes(answer.read())
     job = tasks.build("sst2", {"vectors": str(path)})
-    arrays, notes = job.arrays(sst2_files(mirror, tmp_path) | {str(path): path})
+    arrays, notes = job.arrays(real("sst2") | {str(path): path})
     words = unpack(arrays["vocabulary"])
     assert notes[-1].startswith(f"{len(arrays['embedding.rows'])} of the 7139 words")
     known = {words[row]: value for row, value in zip(arrays["embedding.rows"], arrays["embedding.values"], strict=True)}

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small import SMALL, Raw, control, small, write
+from small import SMALL, Raw, Real, control, small, write
 
-from seqbench import fetch, tasks
+from seqbench import tasks
 from seqbench.errors import DataError, InputError
 from seqbench.prepared import SPLITS, Prepared, unpack
 from seqbench.records import BEGIN, END, PAD, UNKNOWN, UNSCORED
@@ -350,11 +350,8 @@ def test_controls_score_what_they_say(data: Prepared) -> None:
 
 
 @pytest.mark.mirror
-def test_real_multi30k(mirror: str, tmp_path: Path) -> None:
-    known = fetch.sources()
-    wanted = [known[name] for name in tasks.build("multi30k", {}).sources()]
-    fetch.fetch(wanted, tmp_path / "raw", mirror, progress=None)
-    data = write("multi30k", {}, {one.name: fetch.raw_file(one, tmp_path / "raw") for one in wanted}, tmp_path)
+def test_real_multi30k(real: Real, tmp_path: Path) -> None:
+    data = write("multi30k", {}, real("multi30k"), tmp_path)
     assert data.manifest.sizes == {"train": 28_993, "valid": 1_014, "test": 1_000}
     assert [note.split()[0] for note in data.manifest.defects] == ["131", "2", "2", "3", "0", "0", "0"]
     assert data.spec.length == 53 and data.spec.target_length == 49

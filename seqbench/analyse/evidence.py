@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from seqbench import archs, config, fetch, tasks
+from seqbench import archs, config, sources, tasks
 from seqbench.analyse import cores
 from seqbench.analyse.summary import DataSource, Evidence, TaskSummary
 from seqbench.config import Plan
@@ -71,7 +71,7 @@ def _controls(path: Path, task_id: str, manifest: Manifest) -> Controls:
 
 
 def _sources(names: tuple[str, ...], root: Path) -> tuple[DataSource, ...]:
-    known = fetch.sources(root / "sources.toml") if names else {}
+    known = sources.read(root / "sources.toml") if names else {}
     return tuple(
         DataSource(
             name=name,

@@ -9,7 +9,7 @@ sys.path.insert(
     0, str(workflow.basedir)
 )  # this clone's package, also where another one is installed
 
-from seqbench import fetch, files, tasks
+from seqbench import files, sources, tasks
 from seqbench.config import cuda_devices, identity, resolve, scalars
 from seqbench.errors import SeqbenchError
 
@@ -23,7 +23,7 @@ def stop(error):
 try:
     CONFIG = scalars(config)
     PLAN = resolve(CONFIG)
-    SOURCES = fetch.sources()
+    SOURCES = sources.read()
 except SeqbenchError as error:
     stop(error)
 
