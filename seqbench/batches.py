@@ -64,7 +64,7 @@ class OnDevice:
         x, y = self.x[there, : int(lengths.max())], self.y[there]
         if self.targets is not None:
             y = y[:, : int(self.targets[index].max())]
-        elif self.spec.outputs == "every":
+        elif self.spec.outputs in ("every", "multilabel"):
             y = y[:, : x.shape[1]]
         return Batch(x, y, lengths)
 

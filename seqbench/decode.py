@@ -1,9 +1,10 @@
-"""Writing with a trained model: sampling of a stream, greedy and beam search of a sequence."""
+"""Writing with a trained model: sampling step by step, and greedy and beam search of sequences and alignments."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -34,31 +35,57 @@ def sample(
 
     Drawn from softmax(logits / temperature) of the `top_k` likeliest tokens (0: of all); at
     temperature 0 the likeliest is taken. `generator` is one of the CPU.
+    """
+    for token in _streamed(net, prompt, lambda logits: _draw(logits, generator, temperature, top_k)):
+        yield int(token)
+
+
+@torch.no_grad()
+def sample_many(net: Model, prompt: Tensor, generator: torch.Generator, temperature: float = 1.0) -> Iterator[Tensor]:
+    """Step after step of yes-or-no labels (labels,), without end, after prompt (time, labels), by streaming `step`.
+
+    Each label is drawn on its own with chance sigmoid(logit / temperature); at temperature 0 it is yes
+    where that is likelier. What is drawn, not the chance of it, is what the model reads next.
+    """
+    return _streamed(net, prompt, lambda logits: _draw_many(logits, generator, temperature).to(prompt.dtype))
+
+
+@torch.no_grad()
+def _streamed(net: Model, prompt: Tensor, draw: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
+    """What `draw` makes of the logits after prompt (time, ...), then after that too, and so on.
 
     A core that does not carry its state has learned windows of `spec.length` steps only: when one is
     full, the last half of it is read anew, as in evaluation.
     """
     window = 0 if hasattr(net.core, "carry") else net.spec.length  # 0: without end
-    unread: list[int] = prompt.tolist()[-window:]
+    unread = list(prompt[-window:])
     state: Any = None
-    seen: list[int] = []
+    seen: list[Tensor] = []
     while True:
-        for token in unread:
-            logits, state = net.step(torch.tensor([token], device=prompt.device), state)
-        yield (chosen := _draw(logits[0].float().cpu(), generator, temperature, top_k))
-        seen, unread = [*seen, *unread], [chosen]
+        for x_t in unread:
+            logits, state = net.step(x_t[None], state)
+        yield (chosen := draw(logits[0].float().cpu()))
+        seen, unread = [*seen, *unread], [chosen.to(prompt.device)]
         if not window:
             seen = []
         elif len(seen) == window:
-            seen, unread, state = [], [*seen, chosen][-max(window // 2, 1) :], None
+            seen, unread, state = [], [*seen, chosen.to(prompt.device)][-max(window // 2, 1) :], None
 
 
-def _draw(logits: Tensor, generator: torch.Generator, temperature: float, top_k: int) -> int:
+def _draw(logits: Tensor, generator: torch.Generator, temperature: float, top_k: int) -> Tensor:
     if temperature == 0:
-        return int(logits.argmax())
+        return logits.argmax()
     values, tokens = logits.topk(min(top_k or len(logits), len(logits)))
     chance = torch.softmax(values.double() / temperature, dim=0)
-    return int(tokens[torch.multinomial(chance, 1, generator=generator)])
+    return tokens[torch.multinomial(chance, 1, generator=generator)[0]]
+
+
+def _draw_many(logits: Tensor, generator: torch.Generator, temperature: float) -> Tensor:
+    if temperature == 0:
+        return logits > 0
+    return torch.rand(len(logits), generator=generator, dtype=torch.float64) < torch.sigmoid(
+        logits.double() / temperature
+    )
 
 
 @torch.no_grad()
@@ -129,3 +156,59 @@ def _sayable(logits: Tensor) -> Tensor:
     logits = logits.clone()
     logits[:, [PAD, BEGIN]] = -math.inf
     return logits
+
+
+# ---------------------------------------------------------------- connectionist temporal classification
+
+BLANK = 0
+
+
+def best_path(outputs: Tensor, steps: Tensor | None) -> list[list[int]]:
+    """The labels of the likeliest path: the likeliest at each step, repeats merged, blanks dropped.
+
+    outputs (batch, time, output_size), of which `steps` (batch,) count (Graves et al. 2006, sec. 3.2).
+    """
+    counts = [outputs.shape[1]] * len(outputs) if steps is None else steps.tolist()
+    paths = outputs.argmax(dim=2).tolist()
+    return [
+        [label for label, _ in itertools.groupby(path[:count]) if label != BLANK]
+        for path, count in zip(paths, counts, strict=True)
+    ]
+
+
+def prefix_beam(outputs: Tensor, steps: Tensor | None, width: int) -> list[list[int]]:
+    """The likeliest labels over all their paths, by a prefix beam search (Hannun et al. 2014) of `width` prefixes.
+
+    outputs (batch, time, output_size) are logits, of which `steps` (batch,) count. A prefix has the chance of its
+    paths that end in a blank and of those that end in its last label apart, since only after a blank may a
+    label come twice.
+    """
+    counts = [outputs.shape[1]] * len(outputs) if steps is None else steps.tolist()
+    chances = torch.log_softmax(outputs.double(), dim=2).cpu().tolist()
+    return [_prefix_beam(item[:count], width) for item, count in zip(chances, counts, strict=True)]
+
+
+def _prefix_beam(chances: list[list[float]], width: int) -> list[int]:
+    """chances (steps, labels) in log space -> labels."""
+    nothing = (-math.inf, -math.inf)
+    beams: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, -math.inf)}
+    for step in chances:
+        after: dict[tuple[int, ...], tuple[float, float]] = {}
+        for prefix, (blank, label) in beams.items():
+            both, last = _either(blank, label), prefix[-1] if prefix else BLANK
+            kept = after.get(prefix, nothing)
+            again = _either(kept[1], label + step[last]) if prefix else kept[1]
+            after[prefix] = _either(kept[0], both + step[BLANK]), again
+            for new, chance in enumerate(step[1:], start=1):
+                longer = (*prefix, new)
+                known = after.get(longer, nothing)
+                after[longer] = known[0], _either(known[1], (blank if new == last else both) + chance)
+        ranked = sorted(after, key=lambda prefix: _either(*after[prefix]), reverse=True)
+        beams = {prefix: after[prefix] for prefix in ranked[:width]}
+    return list(next(iter(beams)))
+
+
+def _either(a: float, b: float) -> float:
+    """log(exp(a) + exp(b))."""
+    high, low = (a, b) if a > b else (b, a)
+    return high if low == -math.inf else high + math.log1p(math.exp(low - high))

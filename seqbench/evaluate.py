@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from seqbench import decode, model
-from seqbench.batches import OnDevice
+from seqbench.batches import Batch, OnDevice
 from seqbench.model import Model
 from seqbench.prepared import Array, Prepared, unpack
 from seqbench.records import UNSCORED, Sample, derive
@@ -20,14 +21,18 @@ from seqbench.tasks import Base
 
 BATCH = 256
 """Items side by side; a power of memory, not of scores."""
-LOGITS = 1 << 26
-"""Numbers in the logits of a batch, at most (256 MB)."""
+LARGEST = 1 << 26
+"""Numbers in the logits, or in the images, of a batch, at most (256 MB)."""
 CHUNK = 512
 """Steps of a stream that a core with a carried state reads at once."""
 BEAM = 5
+WRITTEN = ("sequence", "ctc")
+"""Kinds of outputs that are scored as texts."""
 SAMPLES = 3
 PROMPT, CONTINUATION = 20, 200
 """Tokens read and written by a sample of a stream."""
+OPENING, PLAYED = 16, 48
+"""Steps read and written by a sample of labels for each step."""
 TEMPERATURE = 0.8
 
 
@@ -36,8 +41,9 @@ def evaluate(net: model.Net, task: Base, data: OnDevice, prepared: Prepared, fin
     """Metrics over every item of a split. Those of written sequences are dear: only where it is `final`, or selects."""
     net.eval()
     try:
-        if isinstance(net, Seq2Seq):
-            return _of_sequences(net, task, data, prepared, final or net.spec.selection == "metric")
+        if net.spec.outputs in WRITTEN:
+            return _of_texts(net, task, data, prepared, final or net.spec.selection == "metric")
+        assert isinstance(net, Model)
         outputs = _of_stream(net, data) if net.spec.outputs == "stream" else _of_items(net, data)
         return task.score(outputs, data.y.cpu().numpy(), net.spec)
     finally:
@@ -48,20 +54,21 @@ def _chunks(data: OnDevice) -> Iterator[Tensor]:
     """Indices of all items in batches, of like size where sizes differ."""
     order = torch.arange(len(data)) if data.sizes is None else torch.argsort(data.sizes, stable=True)
     spec = data.spec
-    logits = {"every": spec.length, "sequence": spec.target_length}.get(spec.outputs, 0) * spec.output_size
-    return iter(torch.split(order, max(min(BATCH, LOGITS // max(logits, 1)), 1)))
+    steps = {"sequence": spec.target_length} | dict.fromkeys(("every", "ctc", "multilabel"), spec.length)
+    logits, images = steps.get(spec.outputs, 0) * spec.output_size, spec.length * math.prod(spec.frame or (0,))
+    return iter(torch.split(order, max(min(BATCH, LARGEST // max(logits, images, 1)), 1)))
 
 
 def _of_items(net: Model, data: OnDevice) -> Array:
     """What `Base.score` takes, in the order of the items."""
     parts, rows = [], []
-    every = net.spec.outputs == "every"
+    scores = {"every": model.labels, "multilabel": model.many}.get(net.spec.outputs)
     for index in _chunks(data):
         batch = data.rows(index)
         outputs = net(batch.x, batch.lengths)
-        if every:
-            scored = model.labels(outputs, batch.y)
-            outputs = scored.new_zeros(len(index), data.y.shape[1], 2)
+        if scores is not None:
+            scored = scores(outputs, batch.y)
+            outputs = scored.new_zeros(len(index), data.y.shape[1], scored.shape[2])
             outputs[:, : scored.shape[1]] = scored
         parts.append(outputs)
         rows.append(index)
@@ -97,20 +104,17 @@ def _of_stream(net: Model, data: OnDevice) -> Array:
     return found
 
 
-def _of_sequences(net: Seq2Seq, task: Base, data: OnDevice, prepared: Prepared, final: bool) -> dict[str, float]:
-    """Cross-entropy per target token; with `final` also the scores of what is written, by beam search and greedily."""
+def _of_texts(net: model.Net, task: Base, data: OnDevice, prepared: Prepared, final: bool) -> dict[str, float]:
+    """Cross-entropy per label; with `final` also the scores of what is written, by beam search and greedily."""
     total, count = 0.0, 0
     texts: dict[str, list[str]] = {"beam": [""] * len(data), "greedy": [""] * len(data)}
     for index in _chunks(data):
-        x, y, lengths, _ = data.rows(index)
-        assert lengths is not None
-        scored = model.labels(net(x, lengths, y), y)[..., 0][y != UNSCORED]
-        total, count = total + float(scored.double().sum()), count + len(scored)
-        if final:
-            ways = {"beam": decode.beam(net, x, lengths, BEAM), "greedy": decode.greedy(net, x, lengths)}
-            for way, written in ways.items():
-                for item, tokens in zip(index.tolist(), written.cpu().numpy(), strict=True):
-                    texts[way][item] = task.decode(_said(tokens), prepared)
+        batch = data.rows(index)
+        loss, ways = _translated(net, batch) if isinstance(net, Seq2Seq) else _transcribed(net, batch)
+        total, count = total + float(loss.double().sum()), count + int((batch.y != UNSCORED).sum())
+        for way, write in ways.items() if final else ():
+            for item, tokens in zip(index.tolist(), write(), strict=True):
+                texts[way][item] = task.decode(np.array(tokens, np.int64), prepared)
     metrics = {"cross_entropy": total / count}
     if final:
         references = references_of(data)
@@ -120,10 +124,33 @@ def _of_sequences(net: Seq2Seq, task: Base, data: OnDevice, prepared: Prepared, 
     return metrics
 
 
-def _said(tokens: Array) -> Array:
-    """The tokens of a written sequence, END among them."""
-    said: Array = tokens[tokens != UNSCORED]
-    return said
+Ways = dict[str, Callable[[], list[list[int]]]]
+"""How each item of a batch is written."""
+
+
+def _translated(net: Seq2Seq, batch: Batch) -> tuple[Tensor, Ways]:
+    """Nats of each target token, and what is written in its place, END among it."""
+    x, y, lengths, _ = batch
+    assert lengths is not None
+    loss = model.labels(net(x, lengths, y), y)[..., 0][y != UNSCORED]
+    return loss, {
+        "beam": lambda: _said(decode.beam(net, x, lengths, BEAM)),
+        "greedy": lambda: _said(decode.greedy(net, x, lengths)),
+    }
+
+
+def _transcribed(net: Model, batch: Batch) -> tuple[Tensor, Ways]:
+    """Nats of each item's labels, and the labels that are written in their place."""
+    outputs, steps = net(batch.x, batch.lengths), net.steps(batch.lengths)
+    return model.alignment(outputs, batch.y, steps), {
+        "beam": lambda: decode.prefix_beam(outputs, steps, BEAM),
+        "greedy": lambda: decode.best_path(outputs, steps),
+    }
+
+
+def _said(written: Tensor) -> list[list[int]]:
+    """The tokens of written sequences (batch, longest), END among them."""
+    return [[token for token in tokens if token != UNSCORED] for tokens in written.tolist()]
 
 
 def references_of(data: OnDevice) -> list[str]:
@@ -136,8 +163,13 @@ def samples(net: model.Net, task: Base, data: OnDevice, prepared: Prepared, seed
     """What the model says on the first items of a split, for people to read; nothing where it says no text."""
     net.eval()
     try:
+        items = range(min(SAMPLES, len(data)))
         if isinstance(net, Seq2Seq):
-            return tuple(_translation(net, task, data, prepared, item) for item in range(min(SAMPLES, len(data))))
+            return tuple(_translation(net, task, data, prepared, item) for item in items)
+        if net.spec.outputs == "ctc":
+            return tuple(_transcription(net, task, data, prepared, item) for item in items)
+        if net.spec.outputs == "multilabel":
+            return (_performance(net, task, data, prepared, seed),)
         return (_continuation(net, task, data, prepared, seed),) if net.spec.outputs == "stream" else ()
     finally:
         net.train()
@@ -146,7 +178,7 @@ def samples(net: model.Net, task: Base, data: OnDevice, prepared: Prepared, seed
 def _translation(net: Seq2Seq, task: Base, data: OnDevice, prepared: Prepared, item: int) -> Sample:
     x, _, lengths, _ = data.rows(torch.tensor([item]))
     assert lengths is not None
-    written = _said(decode.beam(net, x, lengths, BEAM)[0].cpu().numpy())
+    written = np.array(_said(decode.beam(net, x, lengths, BEAM))[0], np.int64)
     source = x[0].cpu().numpy()
     seen = net.attention(torch.from_numpy(written)[None].to(x.device), net.encode(x, lengths))
     return Sample(
@@ -157,6 +189,22 @@ def _translation(net: Seq2Seq, task: Base, data: OnDevice, prepared: Prepared, i
         output_tokens=task.pieces(written, prepared),
         attention=() if seen is None else tuple(tuple(round(v, 2) for v in row) for row in seen.tolist()),
     )
+
+
+def _transcription(net: Model, task: Base, data: OnDevice, prepared: Prepared, item: int) -> Sample:
+    _, ways = _transcribed(net, data.rows(torch.tensor([item])))
+    labels = np.array(ways["beam"]()[0], np.int64)
+    return Sample(source="", reference=references_of(data)[item], output=task.decode(labels, prepared))
+
+
+def _performance(net: Model, task: Base, data: OnDevice, prepared: Prepared, seed: int) -> Sample:
+    """From the opening of the first item, what the model goes on to draw, beside how the item goes on."""
+    roll = data.x[0] if data.lengths is None else data.x[0, : int(data.lengths[0])]
+    generator = torch.Generator().manual_seed(derive(seed, "sample"))
+    drawn = list(itertools.islice(decode.sample_many(net, roll[:OPENING], generator), PLAYED))
+    opening, truth = roll[:OPENING], roll[OPENING : OPENING + PLAYED]
+    said = [task.decode(part.cpu().numpy(), prepared) for part in (opening, truth, torch.stack(drawn))]
+    return Sample(source=said[0], reference=said[1], output=said[2])
 
 
 def _continuation(net: Model, task: Base, data: OnDevice, prepared: Prepared, seed: int) -> Sample:

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from seqbench import archs, parts
 from seqbench.errors import InputError
-from seqbench.parts import Frontend, Head
+from seqbench.frontend import Frontend
+from seqbench.parts import Head
 from seqbench.prepared import Prepared
 from seqbench.records import UNSCORED, Parameters, Spec
 from seqbench.seq2seq import Seq2Seq
@@ -39,7 +40,8 @@ class Model(nn.Module):
         self.spec = spec
         self.arch = arch
         self.frontend = Frontend(spec, width)
-        self.core = archs.find(arch)(width, length=spec.length, causal=spec.causal, **core_settings)
+        length = self.frontend.steps(spec.length)
+        self.core = archs.find(arch)(width, length=length, causal=spec.causal, **core_settings)
         self.head = Head(spec, width)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -47,9 +49,14 @@ class Model(nn.Module):
 
         Raises InputError when the core does not keep the shape (batch, time, width).
         """
-        h = parts.read(self.core, self.arch, self.frontend(x), lengths)
-        outputs: Tensor = self.head(h, lengths, self.table)
+        steps = self.steps(lengths)
+        h = parts.read(self.core, self.arch, self.frontend(x, lengths), steps)
+        outputs: Tensor = self.head(h, steps, self.table)
         return outputs
+
+    def steps(self, lengths: Tensor | None) -> Tensor | None:
+        """Steps of the core, and so of outputs for each step, of items of these lengths (batch,)."""
+        return None if lengths is None else self.frontend.steps(lengths)
 
     def carry(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """A window of a stream, on from the state after the one before: x (batch, time), state.
@@ -92,7 +99,7 @@ class Model(nn.Module):
         if not self.spec.causal:
             return 0
         h_t, state = self.head.linear.weight.new_zeros(1, self.head.linear.in_features), None
-        for _ in range(self.spec.length):
+        for _ in range(self.frontend.steps(self.spec.length)):
             _, state = self.core_step(h_t, state)
         return parts.bytes_of(state)
 
@@ -125,23 +132,26 @@ def build(spec: Spec, arch: str, core_settings: Mapping[str, Any], width: int, s
             raise parts.core_error(arch, f"Core refuses: {error}", "choose another width or setting") from error
 
 
-def load_vectors(model: Net, data: Prepared) -> None:
-    """Put the prepared data's word vectors, where it has some, into the embedding table; they are trained on."""
-    table = model.frontend.embedding
-    if table is None or "embedding.rows" not in data.manifest.arrays:
-        return
-    rows, values = (torch.from_numpy(np.array(data.array(f"embedding.{part}"))) for part in ("rows", "values"))
+def load_pretrained(model: Net, data: Prepared) -> None:
+    """Put the prepared data's word vectors or image encoder, where it has some, into the model; they are trained on."""
+    known = {name for name in data.manifest.arrays if name.split(".")[0] in ("embedding", "frontend")}
+    arrays = {name: torch.from_numpy(np.array(data.array(name))) for name in sorted(known)}
+    table, frames = model.frontend.embedding, model.frontend.frames
     with torch.no_grad():
-        table.weight[rows] = values
+        if table is not None and "embedding.rows" in arrays:
+            table.weight[arrays["embedding.rows"]] = arrays["embedding.values"]
+        if frames is not None and known:
+            frames.encoder.load_state_dict({name.removeprefix("frontend."): value for name, value in arrays.items()})
 
 
 def count(model: Net) -> Parameters:
     """Trainable parameters of a model, per part."""
     sizes = {part: sum(map(_numel, modules)) for part, modules in model.groups().items()}
-    embedding = _numel(model.frontend.embedding) if model.frontend.embedding is not None else 0
+    apart = {"embedding": model.frontend.embedding, "encoder": model.frontend.frames}
+    outside = {part: 0 if module is None else _numel(module) for part, module in apart.items()}
     return Parameters(
-        embedding=embedding,
-        frontend=sizes["frontend"] - embedding,
+        **outside,
+        frontend=sizes["frontend"] - sum(outside.values()),
         core=sizes["core"],
         head=sizes["head"],
     )
@@ -194,14 +204,47 @@ def _smallest_width(spec: Spec, arch: str, core_settings: Mapping[str, Any]) -> 
     raise parts.core_error(arch, f"Core refuses every width up to {LARGEST_STEP}: {refusal}", "check its settings")
 
 
-def loss(outputs: Tensor, y: Tensor, spec: Spec) -> Tensor:
-    """Mean loss, a scalar: cross-entropy in nats per scored label, or squared error per number.
+def loss(outputs: Tensor, y: Tensor, spec: Spec, steps: Tensor | None = None) -> Tensor:
+    """Mean loss, a scalar: cross-entropy in nats per scored label or step, or squared error per number.
 
-    outputs as from the model's forward; y (batch,), (batch, steps), or (batch, output_size).
+    outputs as from the model's forward, of which `steps` (batch,) count; y (batch,), (batch, steps),
+    (batch, steps, output_size) or (batch, output_size).
     """
     if spec.outputs == "values":
         return F.mse_loss(outputs, y.to(outputs.dtype).reshape(outputs.shape))
+    if spec.outputs == "ctc":
+        return alignment(outputs, y, steps).sum() / (y != UNSCORED).sum()
+    if spec.outputs == "multilabel":
+        scored = y[..., 0] != UNSCORED
+        return many(outputs, y)[..., 0].masked_fill(~scored, 0.0).sum() / scored.sum()
     return F.cross_entropy(outputs.reshape(-1, spec.output_size), y.reshape(-1).long(), ignore_index=UNSCORED)
+
+
+def alignment(outputs: Tensor, y: Tensor, steps: Tensor | None) -> Tensor:
+    """Minus the log probability, in nats, of labels y (batch, target) under CTC (Graves et al. 2006, eq. 3): (batch,).
+
+    outputs (batch, time, output_size), of which `steps` (batch,) count; label 0 is the blank. Infinite
+    where an item has fewer steps than its labels need. On the CPU also for a model on CUDA, where
+    the gradient of this loss is not deterministic.
+    """
+    chances = torch.log_softmax(outputs, dim=2).transpose(0, 1).cpu()
+    counts = torch.full((len(y),), outputs.shape[1]) if steps is None else steps
+    targets = y.long().cpu()
+    sizes = (targets != UNSCORED).sum(1)
+    found: Tensor = F.ctc_loss(chances, targets.clamp(min=0), counts, sizes, blank=0, reduction="none")
+    return found.to(outputs.device)
+
+
+def many(outputs: Tensor, y: Tensor) -> Tensor:
+    """Logits (..., labels) and yes-or-no labels (..., labels) -> (..., 4), summed over the labels.
+
+    Binary cross-entropy in nats, how many labels were said (logit above 0), asked for, and both.
+    Means nothing where the labels are UNSCORED.
+    """
+    wanted = y.to(outputs.dtype)
+    loss = F.binary_cross_entropy_with_logits(outputs, wanted, reduction="none")
+    said = (outputs > 0).to(outputs.dtype)
+    return torch.stack((loss.sum(-1), said.sum(-1), wanted.sum(-1), (said * wanted).sum(-1)), dim=-1)
 
 
 def labels(outputs: Tensor, y: Tensor) -> Tensor:

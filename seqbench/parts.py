@@ -1,4 +1,4 @@
-"""What stands around a core: frontend, head, attention to an encoder; and the checks of a core's answers."""
+"""What stands behind a core: head, attention to an encoder; and the checks of a core's answers."""
 
 from __future__ import annotations
 
@@ -13,40 +13,8 @@ from seqbench import archs
 from seqbench.errors import InputError
 from seqbench.records import Spec
 
-
-class Frontend(nn.Module):
-    """Inputs to width: tokens by an embedding table and a linear map, values scaled by a linear map; then dropout."""
-
-    def __init__(self, spec: Spec, width: int) -> None:
-        super().__init__()
-        self.spec = spec
-        self.embedding: nn.Embedding | None = None
-        features = spec.input_size
-        if spec.inputs == "tokens":
-            if spec.embedding < 1:
-                raise InputError("a task of tokens has no embedding", "spec.embedding of the task", "give 1 or more")
-            self.embedding = nn.Embedding(spec.input_size, spec.embedding)
-            features = spec.embedding
-            if spec.tied:  # as the head's last map it must begin small
-                nn.init.normal_(self.embedding.weight, std=features**-0.5)
-        self.linear = nn.Linear(features, width)
-        self.dropout = nn.Dropout(spec.dropout)
-
-    def embed(self, x: Tensor) -> Tensor:
-        """Tokens (batch, time) -> (batch, time, embedding), at about unit variance."""
-        assert self.embedding is not None
-        features: Tensor = self.embedding(x.long())
-        return features * math.sqrt(self.spec.embedding) if self.spec.tied else features
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Tokens (batch, time), or values (batch, time) or (batch, time, features) -> (batch, time, width)."""
-        if self.embedding is not None:
-            features = self.embed(x)
-        else:
-            features = (x.to(self.linear.weight.dtype) - self.spec.shift) / self.spec.scale
-            features = features[..., None] if x.ndim == 2 else features
-        out: Tensor = self.dropout(self.linear(features))
-        return out
+PER_STEP = ("every", "stream", "sequence", "ctc", "multilabel")
+"""Kinds of outputs with logits for each step."""
 
 
 class Head(nn.Module):
@@ -82,7 +50,7 @@ class Head(nn.Module):
         """h (batch, time, width) -> what the linear map is given."""
         if self.spec.outputs == "steps":
             return last(h, lengths, self.spec.window)
-        if self.spec.outputs in ("every", "stream", "sequence"):
+        if self.spec.outputs in PER_STEP:
             return h
         return pool(h, lengths, self.spec.pooling)
 

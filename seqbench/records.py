@@ -81,19 +81,31 @@ class Spec(Record):
       `length` steps; a core that can carries its state from each window to the next;
     - "sequence": a sequence of tokens of its own length, by an encoder and a decoder;
 
+    "ctc": a sequence of labels, fewer than there are steps and in their order, with the loss of
+    connectionist temporal classification (Graves et al. 2006); label 0 is its blank;
+    "multilabel": `output_size` yes-or-no labels for each step, any number of them yes, with binary
+    cross-entropy, summed over the labels of a step and averaged over steps;
     and "values": `output_size` numbers per sequence, with mean squared error.
     """
 
     inputs: Literal["tokens", "values"]
     input_size: Count
-    outputs: Literal["classes", "steps", "every", "stream", "sequence", "values"]
+    outputs: Literal["classes", "steps", "every", "stream", "sequence", "ctc", "multilabel", "values"]
     output_size: Count
     length: Count
     """Longest sequence, in steps; with "stream" the window."""
     window: int = 0
     """With "steps": how many last steps are scored."""
     target_length: int = 0
-    """With "sequence": longest target, with its end mark."""
+    """With "sequence": longest target, with its end mark; with "ctc": longest target."""
+    frontend: Literal["linear", "spectrogram", "frames"] = "linear"
+    """What stands between values and core: a linear map of each step; two convolutions over time and
+    frequency, of stride 2 in both, so that the core sees a quarter of the steps; or an image encoder,
+    which sees each frame alone."""
+    frame: tuple[Count, ...] = ()
+    """With the frontend "frames": channels, height, width of the image in each step."""
+    encoder: Literal["small", "resnet18"] = "small"
+    """With the frontend "frames": four small convolutions, or a ResNet-18 (He et al. 2016)."""
     metric: str
     """The score that ranks: a key of what `Task.score` returns."""
     direction: Literal["max", "min"]
@@ -215,7 +227,7 @@ class Setting(Record):
     core: dict[str, Any]
     """The core's own settings: layers, dropout, ..."""
     parameters: Count
-    """Budget: trainable parameters outside embedding tables (Kaplan et al. 2020, sec. 1.3)."""
+    """Budget: trainable parameters outside embedding tables (Kaplan et al. 2020, sec. 1.3) and image encoders."""
     train: TrainSettings
     tune: TuneSettings
 
@@ -247,8 +259,10 @@ class Parameters(Record):
     """Trainable parameters per part."""
 
     embedding: int
+    encoder: int = 0
+    """Of the image encoder, where there is one."""
     frontend: int
-    """Without the embedding table."""
+    """Without embedding table and image encoder."""
     core: int
     head: int
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from seqbench import archs, parts
 from seqbench.errors import InputError
-from seqbench.parts import Additive, Frontend, Head
+from seqbench.frontend import Frontend
+from seqbench.parts import Additive, Head
 from seqbench.records import BEGIN, PAD, Spec
 
 

@@ -39,6 +39,7 @@ from seqbench.records import (
     run_key,
 )
 from seqbench.schedule import best_point, learning_rate, stops_early
+from seqbench.seq2seq import Seq2Seq
 
 CHECKPOINT_SECONDS = 20.0
 PROGRESS_SECONDS = 10.0
@@ -72,7 +73,7 @@ class Job:
         self.seeds = axes(seed)
         self.width = model.solve_width(self.spec, setting.arch, setting.core, setting.parameters)
         self.model = model.build(self.spec, setting.arch, setting.core, self.width, self.seeds["init"])
-        model.load_vectors(self.model, splits.data)
+        model.load_pretrained(self.model, splits.data)
         self.model.to(device)
         kind = torch.optim.AdamW if self.settings.optimizer == "adamw" else torch.optim.Adam
         self.optimizer = kind(self.model.parameters(), lr=rate, weight_decay=self.settings.weight_decay, fused=True)
@@ -117,14 +118,13 @@ class Job:
     def loss(self, batch: Batch) -> Tensor:
         """The training loss of a batch, a scalar; with a stream, on from the state of the window before."""
         x, y, lengths, fresh = batch
-        if isinstance(self.model, model.Model) and self.spec.outputs == "stream":
+        if isinstance(self.model, Seq2Seq):
+            return model.loss(self.model(x, lengths, y), y, self.spec)
+        if self.spec.outputs == "stream":
             outputs, state = self.model.carry(x, None if fresh else self.carried)
             self.carried = _detached(state)
-        elif self.spec.outputs == "sequence":
-            outputs = self.model(x, lengths, y)
-        else:
-            outputs = self.model(x, lengths)
-        return model.loss(outputs, y, self.spec)
+            return model.loss(outputs, y, self.spec)
+        return model.loss(self.model(x, lengths), y, self.spec, self.model.steps(lengths))
 
     def evaluate(self, data: OnDevice, final: bool = False) -> dict[str, float]:
         """Metrics over every item of a split; with `final` also those that are dear."""

@@ -488,7 +488,7 @@ TRANSLATE = ["translate", "multi30k-none", "gru"]
         (["translate", "shakespeare", "gru", "x"], 2, "fix:   use seqbench generate shakespeare gru"),
         (["classify", "multi30k", "gru", "x"], 2, "fix:   use seqbench translate multi30k-none gru"),
         (["classify", "adding", "rnn", "x"], 2, "fix:   name a task of text, language or translation"),
-        (["classify", "smnist", "rnn", "x"], 2, "this task reads no text"),
+        (["classify", "smnist", "rnn", "x"], 2, "this task reads nothing new"),
         ([*CLASSIFY, "good", " \t"], 2, "where: text 2"),
         ([*TRANSLATE, ""], 2, "where: text 1"),
         ([*TRANSLATE, "Ein Hund " * 50], 2, "one sentence at a time"),

@@ -222,7 +222,7 @@ def test_no_size_of_batches_changes_a_score(
 ) -> None:
     case = case_of(tmp_path, kind, arch)
     expected = case.metrics(final=True)
-    for name, value in (("BATCH", 1), ("BATCH", 7), ("CHUNK", 1), ("CHUNK", 13), ("LOGITS", 1), ("LOGITS", 200)):
+    for name, value in (("BATCH", 1), ("BATCH", 7), ("CHUNK", 1), ("CHUNK", 13), ("LARGEST", 1), ("LARGEST", 200)):
         with monkeypatch.context() as patch:
             patch.setattr(evaluate, name, value)
             same(case.metrics(final=True), expected)
@@ -234,7 +234,7 @@ def test_batches_hold_every_item_once_and_few_logits(
 ) -> None:
     case = case_of(tmp_path, kind, "gru")
     spec = case.net.spec
-    monkeypatch.setattr(evaluate, "LOGITS", 400)
+    monkeypatch.setattr(evaluate, "LARGEST", 400)
     steps = {"every": 9, "sequence": 7}.get(kind, 0)
     chunks = list(evaluate._chunks(case.data))
     assert sorted(torch.cat(chunks).tolist()) == list(range(len(case.data)))

@@ -31,6 +31,8 @@ RANK = {
     "status": 6,
     "analyse": 6,
     "report": 7,
+    "vision": 5,
+    "frontend": 6,
     "parts": 6,
     "seq2seq": 7,
     "model": 8,

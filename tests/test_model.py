@@ -263,7 +263,7 @@ def test_word_vectors_are_put_into_their_rows() -> None:
     made = built(STEPS)
     before = made.state_dict()["frontend.embedding.weight"].clone()
     values = np.arange(16, dtype=np.float32).reshape(2, 8)
-    model.load_vectors(made, Vectors(embedding_rows=np.array([7, 2]), embedding_values=values))  # type: ignore[arg-type]
+    model.load_pretrained(made, Vectors(embedding_rows=np.array([7, 2]), embedding_values=values))  # type: ignore[arg-type]
     table = made.state_dict()["frontend.embedding.weight"]
     assert np.array_equal(table[[7, 2]], values)
     others = [row for row in range(10) if row not in (7, 2)]
@@ -276,7 +276,7 @@ def test_without_word_vectors_nothing_changes(spec: Spec) -> None:
     made = built(spec)
     before = {name: values.clone() for name, values in made.state_dict().items()}
     data = Vectors() if spec is STEPS else Vectors(embedding_rows=np.array([1]), embedding_values=np.ones((1, 8)))
-    model.load_vectors(made, data)  # type: ignore[arg-type]
+    model.load_pretrained(made, data)  # type: ignore[arg-type]
     assert all(torch.equal(values, before[name]) for name, values in made.state_dict().items())
 
 

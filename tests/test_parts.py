@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from seqbench import parts
 from seqbench.errors import InputError
+from seqbench.frontend import Frontend
 from seqbench.records import Spec
 
 WORDS = Spec(
@@ -66,7 +67,7 @@ def test_the_last_steps_by_hand() -> None:
 
 
 def test_a_tied_table_is_the_last_map_of_the_head() -> None:
-    frontend, head, h = parts.Frontend(TIED, 5).double(), parts.Head(TIED, 5).double(), noise(2, 6, 5)
+    frontend, head, h = Frontend(TIED, 5).double(), parts.Head(TIED, 5).double(), noise(2, 6, 5)
     table = frontend.embedding.weight  # type: ignore[union-attr]
     expected = (h @ head.linear.weight.T + head.linear.bias) @ table.T
     close(head(h, None, table), expected)
@@ -79,7 +80,7 @@ def test_tokens_come_in_at_unit_variance_tied_or_not() -> None:
     torch.manual_seed(0)
     for spec in (WORDS, TIED):
         wide = spec.model_copy(update={"input_size": 500, "output_size": 500, "embedding": 64})
-        seen = parts.Frontend(wide, 5).embed(torch.arange(500)[None]).detach()
+        seen = Frontend(wide, 5).embed(torch.arange(500)[None]).detach()
         assert 0.97 < float(seen.std()) < 1.03
 
 
@@ -95,7 +96,7 @@ def test_tied_to_other_tokens_is_refused() -> None:
 
 def test_dropout_is_before_the_core_and_before_the_head() -> None:
     spec = WORDS.model_copy(update={"dropout": 0.5})
-    frontend, head = parts.Frontend(spec, 400), parts.Head(spec, 400)
+    frontend, head = Frontend(spec, 400), parts.Head(spec, 400)
     torch.manual_seed(0)
     zeros = float((frontend(torch.ones(1, 6)) == 0).double().mean())
     assert 0.4 < zeros < 0.6

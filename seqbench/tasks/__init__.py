@@ -4,7 +4,9 @@ A task file defines `class Task(seqbench.tasks.Base)`. Base does the rest: a spl
 arrays, x (items, time) or (items, time, features), y, and `lengths` where items differ.
 With the output "stream", x and y are (steps,). With "sequence", y (items, longest target) int64
 ends each target with END and goes on UNSCORED, and `references` holds the texts to be matched
-(`prepared.pack`).
+(`prepared.pack`). With "ctc", y (items, longest target) int64 holds labels from 1, then UNSCORED, and
+there are `references` too. With "multilabel", y is (items, time, output_size) int8: 0 or 1, UNSCORED in
+steps that are not scored. With the frontend "frames", x is (items, time, channels, height, width).
 """
 
 from __future__ import annotations
@@ -77,12 +79,17 @@ class Base(ABC):
         "every", "stream": outputs are (..., 2), per label its negative log-likelihood in nats and 1
         where it was the likeliest, else 0; the same two metrics, and perplexity.
         "values": outputs (items, output_size); mse and mae per number.
-        "sequence": outputs and y are lists of texts; a task defines its own.
+        "multilabel": outputs are (items, time, 4), per step its negative log-likelihood in nats, summed over the
+        labels, and how many labels were said (at a chance above one half), asked for, and both: nll per step,
+        f1 over all labels, and accuracy: both / either (Bay et al. 2009).
+        "sequence", "ctc": outputs and y are lists of texts; a task defines its own.
         """
-        if spec.outputs == "sequence":
+        if spec.outputs in ("sequence", "ctc"):
             raise NotImplementedError(f"{type(self).__module__} must define score for texts")
         if spec.outputs in ("every", "stream"):
             return self._score_labels(np.asarray(outputs), np.asarray(y))
+        if spec.outputs == "multilabel":
+            return self._score_many(np.asarray(outputs), np.asarray(y))
         outputs = np.asarray(outputs, dtype=np.float64)
         if spec.outputs == "values":
             difference = outputs - np.asarray(y, dtype=np.float64).reshape(outputs.shape)
@@ -104,9 +111,24 @@ class Base(ABC):
             perplexity = float(np.exp(cross_entropy))
         return {"accuracy": float(np.mean(right)), "cross_entropy": cross_entropy, "perplexity": perplexity}
 
-    def encode(self, text: str, data: Prepared) -> Array:
-        """A person's text as the model reads it: tokens (time,). Raises InputError."""
-        raise InputError("this task reads no text", f"task {data.manifest.task}", "name a task of text")
+    @staticmethod
+    def _score_many(outputs: Array, y: Array) -> dict[str, float]:
+        """outputs (items, time, 4) beside y (items, time, labels), as `score` says."""
+        nll, said, asked, both = np.moveaxis(outputs[y[..., 0] != UNSCORED].astype(np.float64), -1, 0)
+        hits, either = float(both.sum()), float((said + asked - both).sum())
+        return {
+            "nll": float(np.mean(nll)),
+            "f1": 2 * hits / (hits + either) if either else 0.0,
+            "accuracy": hits / either if either else 0.0,
+        }
+
+    def encode(self, item: str, data: Prepared) -> Array:
+        """What a person gives, as the model reads it: tokens (time,) of a text, or values (time, ...) of a file.
+
+        `item` is a text, or the path of a file where the task reads recordings, clips, scores or tables.
+        Raises InputError.
+        """
+        raise InputError("this task reads nothing new", f"task {data.manifest.task}", "name another task")
 
     def decode(self, tokens: Array, data: Prepared) -> str:
         """Tokens (time,) that a model wrote, as text; marks (PAD, BEGIN, END) left out."""
