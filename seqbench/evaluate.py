@@ -31,7 +31,7 @@ WRITTEN = ("sequence", "ctc")
 SAMPLES = 3
 PROMPT, CONTINUATION = 20, 200
 """Tokens read and written by a sample of a stream."""
-OPENING, PLAYED = 16, 48
+OPENING, PLAYED = 8, 32
 """Steps read and written by a sample of labels for each step."""
 TEMPERATURE = 0.8
 

@@ -4,14 +4,23 @@ A file lies under the path of its URL (`<owner>/<repo>/<commit>/<file>`), so a f
 as a mirror as it is. Where an entry names other files of the same content (`same`), a mirror may hold one of
 them, under its own path or the official one; it is checked against its own record and stored under the
 official path.
+
+A set of many files is one entry: `members` names a table of their paths and checksums, `url` the folder
+they lie under. What lies in data/raw, and is downloaded, checked and read as one file, is a zip without
+compression of that table and the members in its order; its bytes depend on nothing else.
 """
 
 from __future__ import annotations
 
+import csv
+import functools
+import hashlib
+import io
 import tomllib
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, ValidationError, field_validator
@@ -27,6 +36,14 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 def _file_names(path: str) -> None:
     if {"", ".", ".."} & set(path.split("/")):
         raise ValueError("its path must name a file, without empty parts, '.' or '..'")
+
+
+class Member(NamedTuple):
+    """One file of a set."""
+
+    path: str
+    sha256: str
+    bytes: int
 
 
 class Same(Record):
@@ -57,12 +74,19 @@ class Source(Record):
     """Known defects, one sentence each."""
     optional: bool = False
     """Left out of `seqbench fetch --all`: fetched when it is named or a task's settings need it."""
+    members: str = ""
+    """Of a set: a table in CSV with path, sha256 and bytes of each file, and what else its task wants to know of it.
+    Then `sha256` is that of the table, and `bytes` those of the zip."""
+    archive: str = ""
+    """Of a set: an archive that holds the members, in a folder of its own. Its own bytes may change."""
     same: tuple[Same, ...] = ()
     """Other files of the same content."""
 
-    @field_validator("url")
+    @field_validator("url", "archive")
     @classmethod
     def _plain(cls, url: str) -> str:
+        if not url:
+            return url
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("not an http:// or https:// URL")
@@ -72,7 +96,8 @@ class Source(Record):
     @property
     def path(self) -> PurePosixPath:
         """Where the file lies under data/raw and under a mirror: the path of its URL."""
-        return PurePosixPath(unquote(urlsplit(self.url).path).lstrip("/"))
+        path = PurePosixPath(unquote(urlsplit(self.url).path).lstrip("/"))
+        return path / f"{self.name}.zip" if self.members else path
 
     @property
     def accepted(self) -> dict[str, int]:
@@ -104,13 +129,82 @@ def _source(name: str, table: object, where: str) -> Source:
         if key not in known:
             raise InputError(f"unknown key '{key}'", f"{where}.{key}", nearest(key, known))
     try:
-        return Source.from_data({"name": name, **table})
+        return Source.from_data({"name": name, **(_set(table, where) if table.get("members") else table)})
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join([where, *map(str, first["loc"])])
         raise InputError(first["msg"], place, "copy the form of another entry") from None
     except TypeError as error:  # a date or time, which JSON has not
         raise InputError(str(error), where, "use texts, whole numbers and lists of texts") from None
+
+
+# ---------------------------------------------------------------- sets of files
+
+TABLE = "members.csv"
+"""The table's name in the zip of a set."""
+HEADERS = 30 + 46
+"""Bytes that a zip without compression holds for each file, besides its content and twice its name."""
+END = 22
+
+
+def _set(table: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """An entry of a set with the sha256 of its table and the bytes of its zip."""
+    path = Path(str(table["members"]))
+    if not path.is_file():
+        raise InputError(
+            "the table of members is missing", f"{where}.members = {path}", "restore it from version control"
+        )
+    content = path.read_bytes()
+    sizes = [(TABLE, len(content)), *((one.path, one.bytes) for one in members(path))]
+    size = END + sum(HEADERS + 2 * len(name.encode()) + bytes_ for name, bytes_ in sizes)
+    return {**table, "sha256": hashlib.sha256(content).hexdigest(), "bytes": size}
+
+
+@functools.lru_cache(maxsize=8)
+def members(path: Path) -> tuple[Member, ...]:
+    """The files of a set, in the order of its table. InputError names the first bad line."""
+    found: list[Member] = []
+    rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline=""))
+    for number, row in enumerate(rows, start=2):
+        try:
+            member = Member(row["path"], row["sha256"], int(row["bytes"]))
+            _file_names(member.path)
+        except (KeyError, TypeError, ValueError) as error:
+            fix = "each line: path,sha256,bytes and what else the task wants to know"
+            raise InputError(f"not a member ({error})", f"{path}, line {number}", fix) from None
+        found.append(member)
+    return tuple(found)
+
+
+def pack(source: Source, contents: Iterable[bytes], to: Path) -> None:
+    """Write the zip of a set: its table, then the members' contents in its order."""
+    table = Path(source.members)
+    names = [TABLE, *(one.path for one in members(table))]
+    with zipfile.ZipFile(to, "w", zipfile.ZIP_STORED, allowZip64=False) as archive:
+        for name, content in zip(names, _after(table.read_bytes(), contents), strict=True):
+            info = zipfile.ZipInfo(name)  # of 1980, with no attributes: the bytes depend on the members only
+            info.create_system = 3
+            archive.writestr(info, content)
+
+
+def _after(first: bytes, others: Iterable[bytes]) -> Iterable[bytes]:
+    yield first
+    yield from others
+
+
+def _check_packed(path: Path, source: Source) -> None:
+    """Every file in the zip of a set against the table. Raises Wrong, naming the first that differs."""
+    wanted = {TABLE: source.sha256} | {one.path: one.sha256 for one in members(Path(source.members))}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.namelist() != list(wanted):
+                raise Wrong("its files are not those of the table of members")
+            for name, digest in wanted.items():
+                found = hashlib.sha256(archive.read(name)).hexdigest()
+                if found != digest:
+                    raise Wrong(f"{name}: sha256 is {found}, expected {digest}")
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        raise Wrong(f"not the zip that it should be ({' '.join(str(error).split())})") from None
 
 
 # ---------------------------------------------------------------- files in place
@@ -149,6 +243,9 @@ def check(path: Path, source: Source) -> str:
             kind = "truncated" if size < max(sizes) else "too long"
             expected = " or ".join(f"{size} (sha256 {digest})" for digest, size in source.accepted.items())
             raise Wrong(f"{kind}: {size} bytes, expected {expected}")
+        if source.members:
+            _check_packed(path, source)
+            return source.sha256
         found = files.sha256_file(path)
     if found not in source.accepted:
         raise Wrong(f"sha256 is {found}, expected {' or '.join(source.accepted)}")

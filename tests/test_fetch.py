@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from seqbench import fetch, files, sources, tasks
+from seqbench import fetch, files, gather, sources, tasks, transfer
 from seqbench.errors import DataError, InputError, MachineError, NetworkError
 from seqbench.sources import Same, Source
 
@@ -108,7 +108,7 @@ def origin(serve: Callable[[], Host]) -> Host:
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Seconds that a download would have waited between two requests."""
     found: list[float] = []
-    monkeypatch.setattr(fetch, "sleep", found.append)
+    monkeypatch.setattr(transfer, "sleep", found.append)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     return found
 
@@ -204,7 +204,7 @@ def test_a_cut_download_asks_only_for_the_rest(origin: Host, tmp_path: Path, wai
 
 
 def test_every_new_byte_renews_the_patience(origin: Host, tmp_path: Path) -> None:
-    origin.faults[TAIL] = ["cut"] * (fetch.ATTEMPTS + 2)
+    origin.faults[TAIL] = ["cut"] * (transfer.ATTEMPTS + 2)
     assert fetch.download(source(origin.url), tmp_path, None, None).read_bytes() == CONTENT
 
 
@@ -268,7 +268,7 @@ def test_never_more_bytes_than_declared(origin: Host, tmp_path: Path) -> None:
 def test_a_busy_server_is_asked_again_later_each_time(origin: Host, tmp_path: Path, waits: list[float]) -> None:
     origin.faults[TAIL] = ["503", "500", "502"]
     assert fetch.download(source(origin.url), tmp_path, None, None).read_bytes() == CONTENT
-    assert all(0.5 * 2**n <= wait / fetch.BACKOFF <= 1.5 * 2**n for n, wait in enumerate(waits))
+    assert all(0.5 * 2**n <= wait / transfer.BACKOFF <= 1.5 * 2**n for n, wait in enumerate(waits))
     assert len(waits) == 3
 
 
@@ -279,8 +279,8 @@ def test_retry_after_is_obeyed(origin: Host, tmp_path: Path, waits: list[float])
 
 
 def test_a_silent_server_is_asked_again(origin: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "TIMEOUT", 0.2)
-    monkeypatch.setattr(fetch, "sleep", lambda seconds: origin.gate.set())
+    monkeypatch.setattr(transfer, "TIMEOUT", 0.2)
+    monkeypatch.setattr(transfer, "sleep", lambda seconds: origin.gate.set())
     origin.gate.clear()
     assert fetch.download(source(origin.url), tmp_path, None, None).read_bytes() == CONTENT
     assert len(origin.seen) == 2
@@ -290,7 +290,7 @@ def test_patience_ends(origin: Host, tmp_path: Path, waits: list[float]) -> None
     origin.faults[TAIL] = ["503"] * 99
     with pytest.raises(NetworkError, match="answered 503"):
         fetch.download(source(origin.url), tmp_path, None, None)
-    assert len(origin.seen) == fetch.ATTEMPTS == len(waits) + 1
+    assert len(origin.seen) == transfer.ATTEMPTS == len(waits) + 1
 
 
 def test_a_missing_file_is_an_error_at_once(origin: Host, tmp_path: Path, waits: list[float]) -> None:
@@ -666,7 +666,7 @@ def test_no_sources(tmp_path: Path) -> None:
 
 
 COMMITTED = Path(__file__).parents[1] / sources.PATH
-PUBLISHED = ("imdb", "glove-6b")
+PUBLISHED = ("imdb", "glove-6b", "speech-commands", "ucf101", "ucf101-splits")
 """Official archives outside of git, pinned by checksums that others have published."""
 
 
@@ -676,7 +676,7 @@ def test_the_committed_entries_are_pinned_and_complete() -> None:
     assert len({one.path for one in known.values()}) == len({one.sha256 for one in known.values()}) == len(known)
     for one in known.values():
         assert one.url.startswith("https://"), one.name
-        assert re.search(r"/[0-9a-f]{40}/", one.url) or one.name in PUBLISHED, one.name
+        assert re.search(r"/[0-9a-f]{40}(/|$)", one.url) or one.name in PUBLISHED, one.name
         assert one.licence and one.citation, one.name
         assert all(re.fullmatch(r"[A-Z0-9].*\.", sentence) for sentence in one.defects), one.name
 
@@ -687,7 +687,7 @@ def test_every_entry_comes_from_a_real_mirror(mirror: str, tmp_path: Path) -> No
     fetch.fetch(wanted, tmp_path / "all", mirror, None)
     for one in wanted:
         sources.identify(one, tmp_path / "all")
-    odd = [one for one in wanted if one.same]
+    odd = [one for one in wanted if one.same or one.members]
     fetch.fetch(odd, tmp_path / "again", (tmp_path / "all").as_uri(), None)  # what came is a mirror
     for one in odd:
         assert sources.identify(one, tmp_path / "again") == sources.identify(one, tmp_path / "all")

@@ -28,6 +28,11 @@ def bad_line(what: str, path: Path, line: int) -> DataError:
     return DataError(what, f"{path}, line {line}", f"delete {path.name} and fetch it again: seqbench fetch --all")
 
 
+def bad_member(what: str, path: Path, name: str) -> DataError:
+    """The error for a member of an archive that is not what it should be."""
+    return DataError(what, f"{path}, {name}", f"delete {path.name} and fetch it again: seqbench fetch --all")
+
+
 def utf8(line: bytes, path: Path, number: int) -> str:
     """The text of a line. DataError where it is not UTF-8."""
     try:
