@@ -1,4 +1,4 @@
-"""A trained model on new input: which run answers, its model as it was trained, and what that says of a text.
+"""A trained model on new input: which run answers, its model as it was trained, and what that says of texts and files.
 
 The test split is not read: of several seeds the one with the best validation score answers.
 """
@@ -24,7 +24,14 @@ from seqbench.records import PAD, UNSCORED, Result, Runs, derive
 from seqbench.seq2seq import Seq2Seq
 from seqbench.tasks import Base
 
-COMMANDS = {"classes": "classify", "stream": "generate", "sequence": "translate"}
+COMMANDS = {
+    "classes": "classify",
+    "stream": "generate",
+    "sequence": "translate",
+    "ctc": "transcribe",
+    "multilabel": "compose",
+    "values": "forecast",
+}
 """The subcommand that fits a task, by what `Spec.outputs` says."""
 UNFINISHED = "\ufffd"
 """What stands for the first bytes of a character."""
@@ -121,7 +128,7 @@ def _results(folder: Path, seed: int | None, training: str) -> list[Result]:
 def _fits(data: Prepared, task_id: str, arch: str, command: str) -> None:
     fitting = COMMANDS.get(data.spec.outputs)
     if fitting != command:
-        fix = f"use seqbench {fitting} {task_id} {arch}" if fitting else "name a task of text, language or translation"
+        fix = f"use seqbench {fitting} {task_id} {arch}" if fitting else "name a task that answers something"
         raise InputError(f"{command} does not fit outputs of the kind '{data.spec.outputs}'", f"task {task_id}", fix)
 
 
@@ -169,7 +176,7 @@ class Translation(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """A model that answers. Every method raises InputError for a text that the task cannot read."""
+    """A model that answers. An item is a text, or the path of a file; InputError where the task cannot read it."""
 
     task: Base
     data: Prepared
@@ -179,15 +186,62 @@ class Trained:
     @property
     def labels(self) -> tuple[str, ...]:
         """The names of the classes; their numbers where they have none."""
-        return self.task.LABELS or tuple(map(str, range(self.data.spec.output_size)))
+        return self.task.labels(self.data)
+
+    @property
+    def seconds(self) -> float:
+        """How long a step lasts when it is played."""
+        return self.task.SECONDS
 
     @torch.no_grad()
-    def classify(self, texts: Sequence[str]) -> Array:
-        """The probability of each class (texts, classes), float64."""
+    def classify(self, items: Sequence[str]) -> Array:
+        """The probability of each class (items, classes), float64."""
         assert isinstance(self.net, Model)
-        logits = self.net(*self._batch(texts))
+        logits = self.net(*self._batch(items))
         found: Array = torch.softmax(logits.double(), dim=1).cpu().numpy()
         return found
+
+    @torch.no_grad()
+    def transcribe(self, items: Sequence[str], beam: int | None) -> list[str]:
+        """What is said in recordings, by prefix beam search with so many prefixes; None: greedily."""
+        assert isinstance(self.net, Model)
+        if beam is not None:
+            _at_least(1, "beam", beam)
+        x, lengths = self._batch(items)
+        outputs, steps = self.net(x, lengths), self.net.steps(lengths)
+        found = decode.best_path(outputs, steps) if beam is None else decode.prefix_beam(outputs, steps, beam)
+        return list(map(self._decode, found))
+
+    @torch.no_grad()
+    def forecast(self, item: str) -> str:
+        """What comes after a file, in its own units, as csv text."""
+        assert isinstance(self.net, Model)
+        outputs = self.net(self._batch([item])[0])
+        return self.task.forecast(outputs[0].double().cpu().numpy(), item, self.data)
+
+    def compose(self, item: str | None, opening: int, steps: int, temperature: float, seed: int) -> tuple[str, str]:
+        """An opening, and the `steps` steps that the model goes on to draw, as text both.
+
+        The opening is that of a file (0: all of it), or of the first item of the validation split. Sampling is
+        that of `decode.sample_many`. InputError: steps below 1, opening or temperature below 0.
+        """
+        assert isinstance(self.net, Model)
+        _at_least(1, "steps", steps)
+        _at_least(0, "opening", opening)
+        _at_least(0, "temperature", temperature)
+        known = self._encode(item) if item is not None else self._first()
+        prompt = torch.from_numpy(np.array(known[: opening or len(known)])).to(self.device)
+        generator = torch.Generator().manual_seed(derive(seed, "sample"))
+        drawn = list(itertools.islice(decode.sample_many(self.net, prompt, generator, temperature), steps))
+        both = prompt, torch.stack(drawn)
+        opened, composed = (self.task.decode(part.cpu().numpy(), self.data) for part in both)
+        return opened, composed
+
+    def _first(self) -> Array:
+        """The first item of the validation split."""
+        split = self.data.split("valid")
+        first: Array = split["x"][0]
+        return first[: split["lengths"][0]] if "lengths" in split else first
 
     def generate(self, prompt: str, length: int, temperature: float, top_k: int, seed: int) -> Iterator[str]:
         """The prompt as the model reads it, then `length` tokens more, in pieces: joined they are the whole text.
@@ -228,17 +282,18 @@ class Trained:
         read, written = (self.task.pieces(tokens.cpu().numpy(), self.data) for tokens in (source[places], target))
         return tuple(zip(written, read, most.tolist(), strict=True))
 
-    def _batch(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Tokens (texts, longest) padded with PAD, on the device, and lengths (texts,) on the CPU."""
-        items = [torch.from_numpy(self._encode(text)).long() for text in texts]
-        x = torch.nn.utils.rnn.pad_sequence(items, batch_first=True, padding_value=PAD)
-        return x.to(self.device), torch.tensor([len(item) for item in items])
+    def _batch(self, items: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Inputs (items, longest, ...) padded with zeros (PAD), on the device, and lengths (items,) on the CPU."""
+        read = [torch.from_numpy(self._encode(item)) for item in items]
+        x = torch.nn.utils.rnn.pad_sequence(read, batch_first=True, padding_value=PAD)
+        return x.to(self.device), torch.tensor([len(one) for one in read])
 
-    def _encode(self, text: str) -> Array:
+    def _encode(self, item: str) -> Array:
         try:
-            return self.task.encode(text, self.data)
-        except InputError as error:  # of many texts, which one
-            raise InputError(error.what, f"{error.where}: {text[:40]!r}", error.fix) from None
+            return self.task.encode(item, self.data)
+        except InputError as error:  # of many texts, which one; of a file it says so
+            where = error.where if item in error.where else f"{error.where}: {item[:40]!r}"
+            raise InputError(error.what, where, error.fix) from None
 
     def _decode(self, tokens: list[int]) -> str:
         return self.task.decode(np.array(tokens, np.int64), self.data)

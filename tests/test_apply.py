@@ -19,6 +19,7 @@ import torch
 from small import SMALL, Raw, write
 
 from seqbench import apply, archs, checkpoint, cli, decode, model, tasks, train
+from seqbench.cli import models
 from seqbench.prepared import Prepared
 from seqbench.records import UNSCORED, Result, Runs, Setting, TrainSettings, TuneSettings
 from seqbench.tasks import _translation
@@ -164,7 +165,7 @@ def test_a_text_among_others_is_the_text_alone(trained: Path) -> None:
 
 def test_lines_of_standard_input_are_texts(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"{first} {second} film" for first in ("a", "good", "bad", "dull") for second in ("x", "fun", "of")] * 6
-    assert len(texts) > 2 * cli.SIDE_BY_SIDE
+    assert len(texts) > 2 * models.SIDE_BY_SIDE
     expected, _ = say("classify", "sst2", "gru", *texts)
     for end in ("\n", "\r\n"):
         pipe(monkeypatch, end.join(texts).encode())
@@ -487,7 +488,8 @@ TRANSLATE = ["translate", "multi30k-none", "gru"]
         (["generate", "sst2", "gru", "--prompt", "x"], 2, "fix:   use seqbench classify sst2 gru"),
         (["translate", "shakespeare", "gru", "x"], 2, "fix:   use seqbench generate shakespeare gru"),
         (["classify", "multi30k", "gru", "x"], 2, "fix:   use seqbench translate multi30k-none gru"),
-        (["classify", "adding", "rnn", "x"], 2, "fix:   name a task of text, language or translation"),
+        (["classify", "adding", "rnn", "x"], 2, "fix:   use seqbench forecast adding-21 rnn"),
+        (["forecast", "adding", "rnn", "x.csv"], 2, "this task reads nothing new"),
         (["classify", "smnist", "rnn", "x"], 2, "this task reads nothing new"),
         ([*CLASSIFY, "good", " \t"], 2, "where: text 2"),
         ([*TRANSLATE, ""], 2, "where: text 1"),

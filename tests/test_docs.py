@@ -66,9 +66,9 @@ def test_every_seqbench_command_parses(command: str) -> None:
     args = cli.parser().parse_args(shlex.split(command)[1:])
     assert args.command in cli.COMMANDS
     if args.command in ("tune", "train") and "my_" not in command:
-        assert cli._settings(args), "no such cell"
+        assert cli.plans.settings(args), "no such cell"
     elif args.command == "train" and "my_task" not in command:
-        assert cli._plan(args).expand(args.task), "no such task id"
+        assert cli.plans.plan(args).expand(args.task), "no such task id"
 
 
 def test_every_make_target_is_there() -> None:

@@ -1,0 +1,212 @@
+"""The subcommands of the pipeline, one for each stage, and what shows its state."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from seqbench import archs, config, files, sources, tasks
+from seqbench.cli import plans
+from seqbench.errors import InputError, nearest
+from seqbench.records import Setting
+
+
+def plan(args: argparse.Namespace) -> None:
+    """Say what a run would do; with --to, write it as JSON."""
+    found = plans.plan(args)
+    if args.to:
+        found.model_copy(update={"mirror": None}).write(args.to)  # an address of this machine, maybe with a password
+    print(f"preset {found.preset} ({found.preset_reason}); device {found.device} ({found.device_reason})")
+    print(f"{len(found.cells)} cells x {len(found.seeds)} seeds: {', '.join(found.task_ids)}")
+    print(f"architectures: {', '.join(found.architectures)}")
+
+
+def fetch(args: argparse.Namespace) -> None:
+    """Download raw files, checked against data/sources.toml."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    from seqbench import fetch
+
+    known = sources.read()
+    for name in args.names:
+        if name not in known:
+            raise InputError(f"unknown source '{name}'", "data/sources.toml", nearest(name, known))
+    if not args.names and not args.all:
+        raise InputError("no source is named", "seqbench fetch", f"name some, or --all: {', '.join(known)}")
+    usual = sources.usual(known) if args.all else []
+    wanted = list(dict.fromkeys([*usual, *(known[name] for name in args.names)]))
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, disable=not sys.stderr.isatty(), transient=True) as bars:
+        rows = {source.name: bars.add_task(source.name, total=source.bytes) for source in wanted}
+        paths = fetch.fetch(
+            wanted,
+            args.to or args.root / "raw",
+            plans.mirror(args),
+            lambda name, done, total: bars.update(rows[name], completed=done, total=total),
+        )
+    for source, path in zip(wanted, paths, strict=True):
+        plans.say(f"{source.name}: {path.stat().st_size} bytes, sha256 as pinned")
+
+
+def prepare(args: argparse.Namespace) -> None:
+    """Turn raw files into arrays."""
+    from seqbench.prepare import prepare
+
+    if args.setting is not None:
+        wanted = [(args.task, plans.read_json(args.setting, "--setting"))]
+    else:
+        found = plans.plan(args)
+        cells = [found.cell(task_id, found.architectures[0]) for task_id in found.expand(args.task)]
+        wanted = [(cell.task, cell.task_settings) for cell in cells]
+    for task, settings in wanted:
+        name = tasks.name_of(task)
+        manifest = prepare(name, settings, args.root)
+        plans.say(f"{tasks.task_id(name, settings)}: {manifest.sizes}, digest {manifest.digest[:16]}")
+        for note in manifest.defects:
+            plans.say(f"  {note}")
+
+
+def control(args: argparse.Namespace) -> None:
+    """Score the controls of a task."""
+    from seqbench.prepare import controls
+
+    for task_id in [args.task] if (args.root / "prepared" / args.task).is_dir() else plans.plan(args).expand(args.task):
+        record = controls(task_id, args.root)
+        for one in record.controls:
+            plans.say(f"{task_id} {one.kind} control '{one.name}': {record.metric} {one.metrics[record.metric]:.6g}")
+
+
+def _ensure_data(setting: Setting, args: argparse.Namespace) -> None:
+    """Fetch and prepare what is missing or was made with other settings (in the DAG: nothing)."""
+    from seqbench.prepare import prepare
+    from seqbench.records import Manifest
+
+    job = tasks.build(setting.task, setting.task_settings)
+    path = args.root / "prepared" / config.identity(setting) / "manifest.json"
+    if path.exists():
+        manifest = Manifest.read(path, f"prepare it again: seqbench prepare {config.identity(setting)}")
+        same = (manifest.settings, manifest.version) == (setting.task_settings, tasks.find(setting.task).VERSION)
+        if same and not job.own_files():  # such a file may have changed under its name: `prepare` looks
+            return
+    wanted = job.sources()
+    if wanted:
+        from seqbench import fetch
+
+        known = sources.read()
+        fetch.fetch([known[name] for name in wanted], args.root / "raw", plans.mirror(args), None)
+    prepare(setting.task, setting.task_settings, args.root)
+
+
+def _tuned_rate(setting: Setting, args: argparse.Namespace, device: Any, tell: Callable[[str], None]) -> float:
+    """The tuned learning rate of a cell; tuned now where it is missing or belongs to another setting."""
+    from seqbench import tune
+    from seqbench.prepared import Prepared
+    from seqbench.records import Tuned
+
+    task_id = config.identity(setting)
+    path = args.root / "tuned" / task_id / f"{setting.arch}.json"
+    if path.exists():
+        tuned = Tuned.read(path, f"tune it again: seqbench tune {task_id} {setting.arch}")
+        if tuned.key == tune.tuning_key(setting, Prepared(args.root / "prepared" / task_id).manifest.digest):
+            return tuned.learning_rate
+    return tune.tune(setting, args.root, device, tell).learning_rate
+
+
+def tune(args: argparse.Namespace) -> None:
+    """Choose the learning rate of a cell."""
+    from seqbench import device, tune
+
+    device.deterministic()
+    for setting in plans.settings(args):
+        name = f"{config.identity(setting)} {setting.arch}"
+        _ensure_data(setting, args)
+        with device.lease(plans.device(args)) as here:
+            tune.tune(setting, args.root, here, lambda text, name=name: plans.say(f"{name}: {text}"))  # type: ignore[misc]
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train the seeds of a cell."""
+    from seqbench import device, train
+
+    device.deterministic()
+    for setting in plans.settings(args):
+        name = f"{config.identity(setting)} {setting.arch}"
+        seeds = tuple(dict.fromkeys(args.seed or plans.plan(args).seeds))
+        whole = not args.seed or args.setting is not None  # a seed tried by hand leaves the cell's files alone
+        if set(seeds) & set(setting.tune.seeds):
+            raise InputError("a tuning seed cannot be reported", "--seed", f"other than {setting.tune.seeds}")
+        _ensure_data(setting, args)
+        with device.lease(plans.device(args)) as here:
+
+            def tell(text: str, name: str = name) -> None:
+                plans.say(f"{name}: {text}")
+
+            rate = _tuned_rate(setting, args, here, tell)
+            train.train_cell(setting, rate, seeds, args.root, here, tell, whole)
+
+
+def measure(args: argparse.Namespace) -> None:
+    """Time an architecture and weigh its memory."""
+    from seqbench import device, measure
+
+    settings = (
+        config.typed(config.MeasureSettings, plans.read_json(args.setting, "--setting"), "--setting")
+        if args.setting
+        else plans.plan(args).measure
+    )
+    core = (
+        plans.read_json(args.core, "--core")
+        if args.core
+        else plans.plan(args).cores.get(args.arch, archs.defaults(args.arch))
+    )
+    with device.lease(plans.device(args)) as here:
+        record = measure.measure(args.arch, core, settings, here, lambda text: plans.say(f"{args.arch}: {text}"))
+    record.write(args.root / "measured" / f"{args.arch}.json")
+
+
+def analyse(args: argparse.Namespace) -> None:
+    """Turn runs, controls and measurements into a summary and tables."""
+    from seqbench import analyse
+
+    found = config.Plan.read(args.plan, "write it again: seqbench plan --to FILE") if args.plan else plans.plan(args)
+    summary = analyse.summarise(found, args.root)
+    folder = args.root / "summary"
+    summary.write(folder / "summary.json")
+    files.write_json(folder / "metrics.json", analyse.metrics(summary))
+    files.write_text(folder / "curves.csv", analyse.curves(summary).to_csv(index=False, lineterminator="\n"))
+    files.write_text(args.results, analyse.table(summary).to_csv(index=False, lineterminator="\n"))
+    plans.say(f"{args.results}: {sum(len(cell.runs) for cell in summary.cells)} runs")
+
+
+def report(args: argparse.Namespace) -> None:
+    """Render the page."""
+    from seqbench import analyse, report
+
+    summary = analyse.Summary.read(args.root / "summary" / "summary.json", "make it again: seqbench analyse")
+    page = report.render(summary)
+    files.write_text(args.to, page)
+    print(f"{args.to}: {len(page.encode()) / 1e6:.2f} MB; open it in a browser")
+
+
+def status(args: argparse.Namespace) -> None:
+    """Say what is done, running and left."""
+    from rich.console import Console
+    from rich.live import Live
+
+    from seqbench import status
+
+    path = args.root / "summary" / "plan.json"
+    found = config.Plan.read(path, "start the pipeline again") if path.exists() else plans.plan(args)
+    if not args.watch:
+        Console(soft_wrap=not sys.stdout.isatty()).print(status.table(status.look(found, args.root)))
+        return
+    with Live(refresh_per_second=1) as live:
+        while True:
+            now = status.look(found, args.root)
+            live.update(status.table(now))
+            if now.complete:
+                return
+            time.sleep(2)
