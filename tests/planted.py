@@ -45,6 +45,20 @@ SPECS: dict[str, dict[str, Any]] = {
         **{"target_length": 48, "metric": "bleu", "direction": "max", "selection": "cross_entropy", "causal": False},
         **{"scorer": "nrefs:1|case:mixed|tok:13a|version:2.6.0", "embedding": 256, "tied": True, "dropout": 0.3},
     },
+    "jsb": {
+        **{"inputs": "values", "input_size": 88, "outputs": "multilabel", "output_size": 88, "length": 120},
+        **{"metric": "nll", "direction": "min", "unit": "nats per step"},
+    },
+    "fsdd_strings": {
+        **{"inputs": "values", "input_size": 40, "frontend": "spectrogram", "outputs": "ctc", "output_size": 11},
+        **{"length": 500, "target_length": 7, "metric": "wer", "direction": "min", "selection": "cross_entropy"},
+        **{"scorer": "jiwer 4.0.0", "causal": False, "ceiling": 0.0},
+    },
+    "scfd": {
+        **{"inputs": "values", "input_size": 3072, "frontend": "frames", "frame": (3, 32, 32), "outputs": "classes"},
+        **{"output_size": 2, "length": 16, "metric": "accuracy", "direction": "max", "causal": False},
+        "pooling": "mean",
+    },
 }
 """Of the tasks that are not the regression that all others are here."""
 CONTROLS = {
@@ -53,6 +67,9 @@ CONTROLS = {
     "shakespeare": (2.4, 5.0, 4.8),
     "ptb": (141.0, 900.0, 650.0),
     "multi30k": (15.7, 0.1, 3.0),
+    "jsb": (10.5, 12.0, 11.1),
+    "fsdd_strings": (0.07, 1.0, 0.89),
+    "scfd": (0.75, 0.4, 0.5),
 }
 """Scores of the strong control and the two trivial ones, of which the last is the better."""
 NUMBERS = {"inputs": "values", "input_size": 2, "outputs": "values", "output_size": 1, "length": 50}
@@ -143,6 +160,8 @@ def scores_beside(of: records.Spec, score: float) -> dict[str, float]:
             "accuracy_trained": 0.9,
         },
         "perplexity": {"cross_entropy": math.log(score), "accuracy": 30 / score},
+        "nll": {"f1": 4 / score, "accuracy": 3 / score},
+        "wer": {"sentence": 1 - score, "wer_greedy": score + 0.01, "cross_entropy": 2 * score},
         "bits_per_character": {"cross_entropy": score * math.log(2), "perplexity": 2**score, "accuracy": 1 / score},
     }
     return {of.metric: score} | beside[of.metric]
@@ -153,6 +172,11 @@ def samples(setting: Setting, of: records.Spec, seed: int, hostile: str) -> tupl
     if of.outputs == "stream":
         said = f"{VERSE}{setting.arch} {seed}\n\tEnter{hostile} a\x0bGhost"
         return (records.Sample(source=VERSE, reference=f"The rest{hostile}", output=said),)
+    if of.outputs == "ctc":
+        return (records.Sample(source="", reference="three one four", output=f"three one{hostile}"),)
+    if of.outputs == "multilabel":
+        notes = {"source": "C4 E4 | C4 E4 | -", "reference": "G4 | G4", "output": "A4 | - | C5 E5"}
+        return (records.Sample(**notes),)
     if of.outputs != "sequence":
         return ()
     source = (f"▁Ein{hostile}", "▁Mann", "▁schläft", "</s>")

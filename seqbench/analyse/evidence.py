@@ -47,6 +47,7 @@ def task(plan: Plan, task_id: str, root: Path) -> TaskSummary:
         level=None if number is None else float(number),
         value=str(level) if kind.KNOB else "",
         spec=manifest.spec,
+        seconds=kind.SECONDS,
         sizes=manifest.sizes,
         defects=manifest.defects,
         data_digest=manifest.digest,

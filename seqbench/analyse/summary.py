@@ -32,6 +32,8 @@ class TaskSummary(Record):
     value: str
     """The knob's value as text; empty: no knob."""
     spec: Spec
+    seconds: float = 0.0
+    """How long a step lasts when it is played; 0: it is not music."""
     sizes: dict[str, int]
     defects: tuple[str, ...]
     data_digest: str

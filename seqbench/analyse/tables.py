@@ -30,6 +30,7 @@ COLUMNS = [
     "learning_rate",
     "width",
     "parameters_embedding",
+    "parameters_encoder",
     "parameters_frontend",
     "parameters_core",
     "parameters_head",

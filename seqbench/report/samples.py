@@ -6,9 +6,12 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
+from seqbench import music
 from seqbench.analyse.summary import Cell, Summary, TaskSummary
 from seqbench.records import Sample
-from seqbench.report import svg
+from seqbench.report import rolls, svg
 from seqbench.report.figures import Figure
 
 CELLS = 1_600
@@ -26,6 +29,10 @@ class Said:
     arch: str
     seed: int
     output: str
+    roll: Markup | None = None
+    """Of music: a picture of its notes, the opening before them."""
+    sound: str = ""
+    """Of music: the address of a sound within the page."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,9 @@ class Source:
     source: str
     reference: str
     said: list[Said]
+    roll: Markup | None = None
+    """Of music: a picture of how the piece goes on."""
+    sound: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,8 @@ def samples(summary: Summary) -> list[Samples]:
             small = [(arch, sample) for arch, sample in looked if _size(sample) <= CELLS]
             maps = [attention(arch, task.id, sample) for arch, sample in small]
             large = [arch for arch, sample in looked if _size(sample) > CELLS]
-            found.append(Samples(task, _by_source(own), maps, large))
+            sources = _played(own, task) if task.seconds else _by_source(own)
+            found.append(Samples(task, sources, maps, large))
     return found
 
 
@@ -76,6 +87,21 @@ def _by_source(own: Sequence[tuple[Cell, int, tuple[Sample, ...]]]) -> list[Sour
             of = found.setdefault(key, Source(shown(sample.source), shown(sample.reference), []))
             of.said.append(Said(cell.arch, seed, shown(sample.output)))
     return list(found.values())
+
+
+def _played(own: Sequence[tuple[Cell, int, tuple[Sample, ...]]], task: TaskSummary) -> list[Source]:
+    """Pieces, with a picture and a sound of each."""
+    found = []
+    for source in _by_source(own):
+        opening = music.from_text(source.source)
+
+        def seen(text: str, name: str, opening: music.Steps = opening) -> tuple[Markup, str]:
+            steps = music.from_text(text)
+            return rolls.picture(opening, steps, f"Piano roll, {name}"), rolls.sound(opening, steps, task.seconds)
+
+        said = [Said(one.arch, one.seed, one.output, *seen(one.output, one.arch)) for one in source.said]
+        found.append(Source(source.source, source.reference, said, *seen(source.reference, "how the piece goes on")))
+    return found
 
 
 def shown(text: str) -> str:

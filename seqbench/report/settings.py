@@ -44,6 +44,13 @@ def facts(task: TaskSummary) -> list[tuple[str, str]]:
 def _reads(spec: Spec) -> str:
     if spec.inputs == "tokens":
         return f"tokens, {spec.input_size:,} different ones"
+    if spec.frontend == "frames":
+        channels, height, width = spec.frame
+        encoder = {"small": "four small convolutions", "resnet18": "a ResNet-18"}[spec.encoder]
+        kind = "colour" if channels == 3 else "grey"
+        return f"{kind} frames of {width} x {height} pixels, each by {encoder}, not counted in the budget"
+    if spec.frontend == "spectrogram":
+        return f"{spec.input_size} frequency bands a step, by two convolutions that leave a quarter of the steps"
     return f"{spec.input_size} number{'s' if spec.input_size != 1 else ''} a step"
 
 
@@ -55,6 +62,8 @@ def _says(spec: Spec) -> str:
         "every": f"{one} classes at each step that is asked for",
         "stream": f"{one} classes at each step of one long sequence",
         "sequence": f"at most {spec.target_length:,} tokens, each {one}",
+        "ctc": f"at most {spec.target_length:,} labels, each {one}, a blank among them, aligned by CTC",
+        "multilabel": f"yes or no to each of {spec.output_size:,} labels at each step",
         "values": f"{spec.output_size} number{'s' if spec.output_size != 1 else ''} for each sequence",
     }[spec.outputs]
 
