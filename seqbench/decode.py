@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from seqbench.model import Model
+from seqbench.parts import BLANK
 from seqbench.records import BEGIN, END, PAD, UNSCORED
 from seqbench.seq2seq import Memory, Seq2Seq
 
@@ -159,8 +160,6 @@ def _sayable(logits: Tensor) -> Tensor:
 
 
 # ---------------------------------------------------------------- connectionist temporal classification
-
-BLANK = 0
 
 
 def best_path(outputs: Tensor, steps: Tensor | None) -> list[list[int]]:

@@ -231,7 +231,7 @@ def alignment(outputs: Tensor, y: Tensor, steps: Tensor | None) -> Tensor:
     counts = torch.full((len(y),), outputs.shape[1]) if steps is None else steps
     targets = y.long().cpu()
     sizes = (targets != UNSCORED).sum(1)
-    found: Tensor = F.ctc_loss(chances, targets.clamp(min=0), counts, sizes, blank=0, reduction="none")
+    found: Tensor = F.ctc_loss(chances, targets.clamp(min=0), counts, sizes, blank=parts.BLANK, reduction="none")
     return found.to(outputs.device)
 
 

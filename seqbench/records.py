@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -26,6 +27,7 @@ LOOP_VERSION = 2
 Positive = Annotated[float, Field(strict=False, gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(strict=False, ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(strict=False, ge=0, lt=1)]
 
 Status = Literal["ok", "diverged", "out_of_memory", "time_limit"]
 
@@ -33,6 +35,13 @@ PAD, UNKNOWN, BEGIN, END = 0, 1, 2, 3
 """Tokens with a meaning of their own, where a task has them."""
 UNSCORED = -1
 """A label that is not scored."""
+
+
+def _day(value: object) -> str:
+    """A day or time, which YAML knows and JSON does not."""
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(f"not plain data: {value!r}")
 
 
 class Record(BaseModel):
@@ -43,7 +52,7 @@ class Record(BaseModel):
     @classmethod
     def from_data(cls, data: Any) -> Self:
         """From plain JSON data (lists become tuples). Raises pydantic's ValidationError."""
-        return cls.model_validate_json(json.dumps(data))
+        return cls.model_validate_json(json.dumps(data, default=_day))
 
     def plain(self) -> dict[str, Any]:
         """Plain JSON data."""
@@ -127,7 +136,7 @@ class Spec(Record):
     tied: bool = False
     """The embedding table is also the last map of the head (Press & Wolf 2017); then it is outside
     the parameter budget on both sides."""
-    dropout: Annotated[float, Field(strict=False, ge=0, lt=1)] = 0.0
+    dropout: Share = 0.0
     """On what the frontend gives to the core and the core to the head; a core's own is its own."""
     shift: float = 0.0
     scale: float = 1.0

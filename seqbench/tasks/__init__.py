@@ -42,6 +42,9 @@ class Base(ABC):
     LABELS: ClassVar[tuple[str, ...]] = ()
     """Names of the classes, for people."""
 
+    SECONDS: ClassVar[float] = 0.0
+    """How long a step lasts when it is played, with music."""
+
     class Settings(Record):
         """The task's own settings; the defaults are the published ones."""
 
@@ -122,6 +125,10 @@ class Base(ABC):
             "accuracy": hits / either if either else 0.0,
         }
 
+    def labels(self, data: Prepared) -> tuple[str, ...]:
+        """The names of the classes; their numbers where they have none."""
+        return self.LABELS or tuple(map(str, range(data.spec.output_size)))
+
     def encode(self, item: str, data: Prepared) -> Array:
         """What a person gives, as the model reads it: tokens (time,) of a text, or values (time, ...) of a file.
 
@@ -129,6 +136,10 @@ class Base(ABC):
         Raises InputError.
         """
         raise InputError("this task reads nothing new", f"task {data.manifest.task}", "name another task")
+
+    def forecast(self, outputs: Array, item: str, data: Prepared) -> str:
+        """What a model said of `encode(item)`, (output_size,), in the data's own units: csv, a row a step ahead."""
+        raise InputError("this task forecasts nothing", f"task {data.manifest.task}", "name a task of forecasting")
 
     def decode(self, tokens: Array, data: Prepared) -> str:
         """Tokens (time,) that a model wrote, as text; marks (PAD, BEGIN, END) left out."""

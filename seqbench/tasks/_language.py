@@ -9,15 +9,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from pydantic import Field
 from scipy.sparse import csr_array
 
 from seqbench.errors import InputError
 from seqbench.prepared import SPLITS, Array, Prepared, unpack
-from seqbench.records import Control, Count, Record, Spec
+from seqbench.records import Control, Count, Record, Share, Spec
 from seqbench.tasks import Base
 from seqbench.tasks._common import numbering, vocabulary
 
@@ -25,7 +24,6 @@ NONE = -1
 """The number of an n-gram that the training text lacks."""
 FALLBACK = (0.0, 0.5, 1.0, 1.5)
 """Discounts where the counts are too few to estimate them (as in KenLM, Heafield et al. 2013)."""
-Share = Annotated[float, Field(strict=False, ge=0, lt=1)]
 BLOCK = 640_000
 """Probabilities in memory at a time: about what a core's cache holds."""
 

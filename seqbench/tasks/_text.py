@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import ValidationInfo, field_validator
 from scipy.sparse import csr_array
 
 from seqbench.errors import InputError
 from seqbench.prepared import SPLITS, Array, Prepared, pack, unpack
-from seqbench.records import PAD, UNKNOWN, Control, Count, Record, Spec
+from seqbench.records import PAD, UNKNOWN, Control, Count, Record, Share, Spec
 from seqbench.tasks import Base, _vectors
 from seqbench.tasks._common import logistic, majority, numbering
 
@@ -113,7 +113,7 @@ class Text(Base):
         pooling: Literal["mean", "last", "ends"] = "mean"
         embedding: Count = 100
         """Numbers a word, as the table of words has columns."""
-        dropout: Annotated[float, Field(strict=False, ge=0, lt=1)] = 0.5
+        dropout: Share = 0.5
         vectors: str | None = None
         """The table's start: null (random), "glove.6B.50d", "glove.6B.100d", or the path of a .txt in their format."""
 

@@ -23,15 +23,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field
 from sentencepiece import SentencePieceProcessor
 
 from seqbench.errors import InputError
 from seqbench.prepared import Array, Prepared, pack, unpack
-from seqbench.records import END, PAD, UNKNOWN, UNSCORED, Control, Count, Record, Spec
+from seqbench.records import END, PAD, UNKNOWN, UNSCORED, Control, Count, Record, Share, Spec
 from seqbench.tasks import Base
 from seqbench.tasks._common import generator
 from seqbench.tasks._translation import (
@@ -79,7 +78,7 @@ class Task(Base):
         test_items: Count | None = None
         test: Literal["2016_flickr", "2017_flickr", "2017_mscoco"] = "2016_flickr"
         embedding: Count = 256
-        dropout: Annotated[float, Field(strict=False, ge=0, lt=1)] = 0.3
+        dropout: Share = 0.3
         data_seed: int = 0
 
     def sources(self) -> tuple[str, ...]:

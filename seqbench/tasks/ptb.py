@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from seqbench.prepared import SPLITS, Array, Prepared, pack
-from seqbench.records import Count
+from seqbench.records import Count, Share
 from seqbench.tasks._common import bad_line, numbering
-from seqbench.tasks._language import Language, LanguageSettings, Share, nothing_to_read
+from seqbench.tasks._language import Language, LanguageSettings, nothing_to_read
 
 END_OF_LINE, UNKNOWN, NUMBER = "<eos>", "<unk>", "N"
 PARTS = re.compile(r"n't\b|'(?:s|re|ve|ll|d|m)\b|[$%]|(?:(?!n't\b)[^'$%])+")
