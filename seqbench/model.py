@@ -134,14 +134,17 @@ def build(spec: Spec, arch: str, core_settings: Mapping[str, Any], width: int, s
 
 def load_pretrained(model: Net, data: Prepared) -> None:
     """Put the prepared data's word vectors or image encoder, where it has some, into the model; they are trained on."""
-    known = {name for name in data.manifest.arrays if name.split(".")[0] in ("embedding", "frontend")}
-    arrays = {name: torch.from_numpy(np.array(data.array(name))) for name in sorted(known)}
     table, frames = model.frontend.embedding, model.frontend.frames
+    encoder = [name for name in data.manifest.arrays if name.startswith("frontend.")]
     with torch.no_grad():
-        if table is not None and "embedding.rows" in arrays:
-            table.weight[arrays["embedding.rows"]] = arrays["embedding.values"]
-        if frames is not None and known:
-            frames.encoder.load_state_dict({name.removeprefix("frontend."): value for name, value in arrays.items()})
+        if table is not None and "embedding.rows" in data.manifest.arrays:
+            table.weight[_tensor(data, "embedding.rows")] = _tensor(data, "embedding.values")
+        if frames is not None and encoder:
+            frames.encoder.load_state_dict({name.removeprefix("frontend."): _tensor(data, name) for name in encoder})
+
+
+def _tensor(data: Prepared, name: str) -> Tensor:
+    return torch.from_numpy(np.array(data.array(name)))
 
 
 def count(model: Net) -> Parameters:

@@ -1,4 +1,4 @@
-"""Tiny tasks of the outputs "stream", "every", "classes" (of differing lengths) and "sequence", learned in seconds.
+"""Tiny tasks of every kind of outputs, and of every frontend, learned in seconds.
 
 `install` lets the package find them; they need no file and no download.
 """
@@ -144,7 +144,115 @@ def spell(tokens: Any) -> list[str]:
     return [LETTERS[token - MARKS] if token >= MARKS else "?" for token in tokens if token == 1 or token >= MARKS]
 
 
-TASKS: dict[str, type[Base]] = {"made_stream": Stream, "made_every": Every, "made_sequence": Sequence}
+class Alignment(Base):
+    """x (items, 48, 8) float32: 1 to 3 tones of 10 to 16 frames, each in a band of its own, with noise; "ctc"."""
+
+    class Settings(Sizes):
+        selection: Literal["metric", "cross_entropy"] = "cross_entropy"
+
+    def spec(self, arrays: Mapping[str, Array]) -> Spec:
+        reads = {"inputs": "values", "input_size": 8, "frontend": "spectrogram", "length": 48, "causal": False}
+        says = {"outputs": "ctc", "output_size": 1 + len(LETTERS), "target_length": 3, "metric": "exact"}
+        return Spec(**reads, **says, direction="max", selection=self.settings.selection)
+
+    def arrays(self, raw: Mapping[str, Path]) -> tuple[dict[str, Array], tuple[str, ...]]:
+        made: dict[str, Array] = {}
+        for split in SPLITS:
+            random, items = generator(0, "alignment", split), getattr(self.settings, split)
+            x, y = np.zeros((items, 48, 8), np.float32), np.full((items, 3), UNSCORED)
+            lengths = np.zeros(items, np.int64)
+            for row, target, item in zip(x, y, range(items), strict=True):
+                count = random.integers(1, 4)
+                target[:count] = random.integers(1, 1 + len(LETTERS), size=count)
+                for label in target[:count]:
+                    frames = random.integers(10, 17)
+                    row[lengths[item] + 2 : lengths[item] + frames, label] = 2
+                    lengths[item] += frames
+                row[: lengths[item]] += 0.1 * random.standard_normal((lengths[item], 8))
+            made |= {f"{split}.x": x, f"{split}.y": y, f"{split}.lengths": lengths}
+            made[f"{split}.references"] = pack(self._said(target) for target in y)
+        return made, ()
+
+    @staticmethod
+    def _said(labels: Array) -> str:
+        return "".join(LETTERS[label - 1] for label in labels if label != UNSCORED)
+
+    def controls(self, data: Prepared) -> tuple[Control, ...]:
+        return ()
+
+    score = Sequence.score
+
+    def decode(self, tokens: Array, data: Prepared) -> str:
+        return self._said(tokens)
+
+
+class Many(Base):
+    """x (items, 9, 4) uint8 of lengths 2 to 9, y a step later: each key sounds where it did not; "multilabel"."""
+
+    class Settings(Sizes):
+        pass
+
+    def spec(self, arrays: Mapping[str, Array]) -> Spec:
+        reads = {"inputs": "values", "input_size": 4, "length": 9}
+        return Spec(**reads, outputs="multilabel", output_size=4, metric="nll", direction="min")
+
+    def arrays(self, raw: Mapping[str, Path]) -> tuple[dict[str, Array], tuple[str, ...]]:
+        made: dict[str, Array] = {}
+        for split in SPLITS:
+            random, items = generator(0, "many", split), getattr(self.settings, split)
+            lengths = random.integers(2, 10, size=items)
+            first = random.integers(2, size=(items, 1, 4))
+            rolls = (first + np.arange(10)[:, None]) % 2
+            there = (np.arange(9) < lengths[:, None])[..., None]
+            made[f"{split}.x"] = np.where(there, rolls[:, :-1], 0).astype(np.uint8)
+            made[f"{split}.y"] = np.where(there, rolls[:, 1:], UNSCORED).astype(np.int8)
+            made[f"{split}.lengths"] = lengths
+        return made, ()
+
+    def controls(self, data: Prepared) -> tuple[Control, ...]:
+        return ()
+
+    def decode(self, tokens: Array, data: Prepared) -> str:
+        return "|".join("".join(map(str, step)) for step in np.asarray(tokens).tolist())
+
+
+class Film(Base):
+    """x (items, 5, 1, 16, 16) uint8 of lengths 2 to 5: a bar that moves down or up on noise; "classes"."""
+
+    class Settings(Sizes):
+        encoder: Literal["small", "resnet18"] = "small"
+
+    def spec(self, arrays: Mapping[str, Array]) -> Spec:
+        reads = {"inputs": "values", "input_size": 256, "frontend": "frames", "frame": (1, 16, 16), "length": 5}
+        says = {"outputs": "classes", "output_size": 2, "metric": "accuracy", "direction": "max", "pooling": "mean"}
+        return Spec(**reads, **says, encoder=self.settings.encoder, causal=False, shift=30.0, scale=60.0)
+
+    def arrays(self, raw: Mapping[str, Path]) -> tuple[dict[str, Array], tuple[str, ...]]:
+        made: dict[str, Array] = {}
+        for split in SPLITS:
+            random, items = generator(0, "film", split), getattr(self.settings, split)
+            x = random.integers(40, size=(items, 5, 1, 16, 16), dtype=np.uint8)
+            y, lengths = random.integers(2, size=items), random.integers(2, 6, size=items)
+            for clip, up, length in zip(x, y, lengths, strict=True):
+                for frame in range(length):
+                    place = 2 * frame if not up else 14 - 2 * frame
+                    clip[frame, 0, place : place + 2] = 220
+                clip[length:] = 0
+            made |= {f"{split}.x": x, f"{split}.y": y, f"{split}.lengths": lengths}
+        return made, ()
+
+    def controls(self, data: Prepared) -> tuple[Control, ...]:
+        return ()
+
+
+TASKS: dict[str, type[Base]] = {
+    "made_stream": Stream,
+    "made_every": Every,
+    "made_sequence": Sequence,
+    "made_alignment": Alignment,
+    "made_many": Many,
+    "made_film": Film,
+}
 
 
 def install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,7 +281,8 @@ def cell(root: Path, name: str, arch: str, settings: dict[str, Any] | None = Non
     known = archs.defaults(arch)
     core = known | {key: value for key, value in {"layers": 2, "dropout": 0.1}.items() if key in known}
     rules = TrainSettings.from_data({"batch": 16, "steps": 30, "eval_every": 10} | train)
-    parameters = _reachable(data.spec, arch, core, 4000 if name != "made_sequence" else 8000)
+    wanted = {"made_sequence": 8000, "made_alignment": 16_000}.get(name, 4000)
+    parameters = _reachable(data.spec, arch, core, wanted)
     return Setting(
         task=name,
         task_settings=data.manifest.settings,

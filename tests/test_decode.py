@@ -322,3 +322,98 @@ def test_a_window_is_never_longer_than_the_one_learned() -> None:
     drawn(net, 40)
     assert held[:9] == [1, 2, 3, 4, 5, 6, 1, 2, 3]
     assert max(held) == 6
+
+
+# ---------------------------------------------------------------- labels for each step
+
+MANY = Spec(inputs="values", input_size=3, outputs="multilabel", output_size=3, length=6, metric="nll", direction="min")
+
+
+def next_many(net: Any, rolls: Tensor) -> Tensor:
+    """Logits after these steps (time, labels), all read anew; without a carried state, only a window of them."""
+    if not hasattr(net.core, "carry"):
+        rolls = windowed(rolls)
+    with torch.no_grad():
+        logits: Tensor = net(rolls[None])[0, -1]
+    return logits
+
+
+def windowed(rolls: Tensor) -> Tensor:
+    """What is in sight of a window of 6 when it is cut to its last 3 whenever it is full."""
+    first = 0
+    for count in range(1, len(rolls) + 1):
+        if count - first > 6:
+            first = count - 3
+    return rolls[first:]
+
+
+@every
+def test_labels_are_drawn_one_by_one_and_fed_back(arch: str) -> None:
+    net, generator = built(MANY, arch, seed=2), torch.Generator().manual_seed(7)
+    rolls = torch.tensor([[1, 0, 1], [0, 0, 1]], dtype=torch.uint8)
+    drawing = decode.sample_many(net, rolls, torch.Generator().manual_seed(7), temperature=0.7)
+    for step in itertools.islice(drawing, 20):
+        chance = torch.sigmoid(next_many(net, rolls).float().double() / 0.7)
+        expected = torch.rand(3, generator=generator, dtype=torch.float64) < chance
+        assert step.dtype == torch.uint8 and torch.equal(step.bool(), expected)
+        rolls = torch.cat((rolls, step[None]))
+    assert 0 < rolls.sum() < rolls.numel()
+
+
+def test_labels_at_temperature_zero_are_the_likelier_ones() -> None:
+    net, rolls = built(MANY, "gru", seed=2), torch.tensor([[1, 0, 1]], dtype=torch.uint8)
+    for step in itertools.islice(decode.sample_many(net, rolls, torch.Generator(), temperature=0.0), 8):
+        assert torch.equal(step.bool(), next_many(net, rolls) > 0)
+        rolls = torch.cat((rolls, step[None]))
+
+
+# ---------------------------------------------------------------- connectionist temporal classification
+
+
+def chances_of(seed: int, steps: int, labels: int) -> Tensor:
+    return 2 * torch.randn(1, steps, labels, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def merged(path: Sequence[int]) -> Written:
+    """Repeats merged, then blanks dropped (the map B of Graves et al. 2006)."""
+    return tuple(label for label, _ in itertools.groupby(path) if label != 0)
+
+
+def likeliest(outputs: Tensor) -> Written:
+    """Over all paths."""
+    logs = torch.log_softmax(outputs[0], dim=1)
+    total: dict[Written, float] = {}
+    for path in itertools.product(range(outputs.shape[2]), repeat=outputs.shape[1]):
+        chance = math.exp(sum(float(logs[t, label]) for t, label in enumerate(path)))
+        total[merged(path)] = total.get(merged(path), 0.0) + chance
+    assert sum(total.values()) == pytest.approx(1.0)
+    return max(total, key=lambda labels: total[labels])
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_wide_beam_of_prefixes_finds_the_likeliest_labels(seed: int) -> None:
+    outputs = chances_of(seed, 6, 3)
+    assert tuple(decode.prefix_beam(outputs, None, 200)[0]) == likeliest(outputs)
+
+
+def test_the_best_path_need_not_be_that_of_the_likeliest_labels() -> None:
+    """Blank at 0.6 in both steps: its path has 0.36, the three paths of the label together 0.64."""
+    outputs = torch.tensor([[[0.6, 0.4], [0.6, 0.4]]]).log()
+    assert decode.best_path(outputs, None) == [[]]
+    assert decode.prefix_beam(outputs, None, 5) == [[1]]
+
+
+@pytest.mark.parametrize(
+    ("path", "labels"),
+    [([0, 0], []), ([1, 1, 1], [1]), ([1, 0, 1], [1, 1]), ([0, 2, 2, 0, 1], [2, 1]), ([1, 2, 1], [1, 2, 1])],
+)
+def test_repeats_are_merged_unless_a_blank_is_between(path: list[int], labels: list[int]) -> None:
+    outputs = 50.0 * torch.nn.functional.one_hot(torch.tensor(path), 3)[None]
+    assert decode.best_path(outputs, None) == decode.prefix_beam(outputs, None, 3) == [labels]
+
+
+def test_steps_beyond_the_end_say_nothing() -> None:
+    outputs = torch.cat((chances_of(1, 7, 4), chances_of(2, 7, 4)))
+    steps = torch.tensor([3, 7])
+    for way in (decode.best_path, lambda *args: decode.prefix_beam(*args, 4)):
+        assert way(outputs, steps) == [*way(outputs[:1, :3], None), *way(outputs[1:], None)]

@@ -199,6 +199,75 @@ def test_a_metric_that_selects_is_computed_at_each_look(tmp_path: Path) -> None:
     assert case.metrics() == case.metrics(final=True)
 
 
+# ---------------------------------------------------------------- labels for each step, and alignments
+
+
+@every
+def test_every_step_of_labels_is_scored_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arch: str) -> None:
+    case = Case(tmp_path, "made_many", arch)
+    found = case.outputs(monkeypatch)
+    assert found.shape == (41, 9, 4)
+    assert case.data.lengths is not None
+    losses, said, asked, both = [], 0, 0, 0
+    for item, length in enumerate(case.data.lengths.tolist()):
+        logits = case.logits(case.data.x[item : item + 1, :length])[0]
+        y = case.data.y[item, :length].numpy()
+        losses += np.logaddexp(0, np.where(y == 1, -logits, logits)).sum(axis=1).tolist()
+        said, asked, both = said + (logits > 0).sum(), asked + (y == 1).sum(), both + ((logits > 0) & (y == 1)).sum()
+    assert 0 < both < said
+    same(
+        case.metrics(),
+        {"nll": np.mean(losses), "f1": 2 * both / (said + asked), "accuracy": both / (said + asked - both)},
+    )
+
+
+def test_of_no_note_said_or_asked_f1_is_nothing(tmp_path: Path) -> None:
+    case = Case(tmp_path, "made_many", "rnn")
+    silent = case.task.score(np.array([[[1.0, 0, 0, 0]]]), np.zeros((1, 1, 4)), case.net.spec)
+    assert silent == {"nll": 1.0, "f1": 0.0, "accuracy": 0.0}
+
+
+@every
+def test_alignments_are_scored_as_texts_and_by_label(tmp_path: Path, arch: str) -> None:
+    case = Case(tmp_path, "made_alignment", arch, test=12)
+    assert case.data.lengths is not None
+    references = evaluate.references_of(case.data)
+    loss, labels, hits = 0.0, 0, {"beam": 0, "greedy": 0}
+    for item, length in enumerate(case.data.lengths.tolist()):
+        outputs = torch.from_numpy(case.logits(case.data.x[item : item + 1, :length]))
+        target = [label for label in case.data.y[item].tolist() if label != UNSCORED]
+        chances = torch.log_softmax(outputs, dim=2).transpose(0, 1)
+        steps, size = torch.tensor([outputs.shape[1]]), torch.tensor([len(target)])
+        loss += float(torch.nn.functional.ctc_loss(chances, torch.tensor([target]), steps, size, reduction="sum"))
+        labels += len(target)
+        for way, written in (
+            ("beam", decode.prefix_beam(outputs, None, evaluate.BEAM)),
+            ("greedy", decode.best_path(outputs, None)),
+        ):
+            hits[way] += case.task.decode(np.array(written[0]), case.prepared) == references[item]
+    assert case.metrics() == pytest.approx({"cross_entropy": loss / labels}, rel=1e-6)
+    expected = {"cross_entropy": loss / labels, "exact": hits["beam"] / 12, "exact_greedy": hits["greedy"] / 12}
+    same(case.metrics(final=True), expected)
+
+
+def test_samples_of_alignments_and_of_labels(tmp_path: Path) -> None:
+    case = Case(tmp_path, "made_alignment", "gru", test=12)
+    found = evaluate.samples(case.net, case.task, case.data, case.prepared, 1)
+    assert [one.reference for one in found] == evaluate.references_of(case.data)[: evaluate.SAMPLES]
+    outputs = torch.from_numpy(case.logits(case.data.x, case.data.lengths))
+    written = decode.prefix_beam(outputs, case.net.steps(case.data.lengths), evaluate.BEAM)
+    assert [one.output for one in found] == [
+        case.task.decode(np.array(labels), case.prepared) for labels in written[: evaluate.SAMPLES]
+    ]
+    case = Case(tmp_path / "many", "made_many", "gru")
+    (played,) = evaluate.samples(case.net, case.task, case.data, case.prepared, 1)
+    assert case.data.lengths is not None
+    whole = case.task.decode(case.data.x[0, : int(case.data.lengths[0])].numpy(), case.prepared)
+    assert whole == "|".join(filter(None, (played.source, played.reference)))
+    assert len(played.output.split("|")) == evaluate.PLAYED
+    assert evaluate.samples(case.net, case.task, case.data, case.prepared, 2)[0].output != played.output
+
+
 # ---------------------------------------------------------------- batches and modes
 
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -206,6 +275,9 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "classes": ("made_every", {"outputs": "classes"}),
     "stream": ("made_stream", {}),
     "sequence": ("made_sequence", {"test": 12}),
+    "ctc": ("made_alignment", {"test": 12}),
+    "multilabel": ("made_many", {}),
+    "frames": ("made_film", {"test": 12}),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -235,12 +307,13 @@ def test_batches_hold_every_item_once_and_few_logits(
     case = case_of(tmp_path, kind, "gru")
     spec = case.net.spec
     monkeypatch.setattr(evaluate, "LARGEST", 400)
-    steps = {"every": 9, "sequence": 7}.get(kind, 0)
+    steps = {"every": 9, "sequence": 7, "ctc": 48, "multilabel": 9}.get(kind, 0)
+    numbers = 5 * 256 if kind == "frames" else steps * spec.output_size
     chunks = list(evaluate._chunks(case.data))
     assert sorted(torch.cat(chunks).tolist()) == list(range(len(case.data)))
     longest = max(map(len, chunks))
-    assert longest * steps * spec.output_size <= 400
-    assert longest == (400 // (steps * spec.output_size) if steps else len(case.data))
+    assert longest == 1 or longest * numbers <= 400
+    assert longest == (max(400 // numbers, 1) if numbers else len(case.data))
 
 
 @every_kind

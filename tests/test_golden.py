@@ -33,8 +33,12 @@ MADE: dict[str, tuple[str, dict[str, Any]]] = {
     "made_every": ("made_every", {"causal": False}),
     "made_sequence none": ("made_sequence", {"connection": "none", "tied": False}),
     "made_sequence": ("made_sequence", {"connection": "attention"}),
+    "made_alignment": ("made_alignment", {}),
+    "made_many": ("made_many", {}),
+    "made_film": ("made_film", {}),
+    "made_film resnet18": ("made_film", {"encoder": "resnet18", "train": 30, "valid": 8}),
 }
-"""Of the outputs "stream", "every" and "sequence", on the tiny tasks of `synthetic`: name, settings."""
+"""Of the kinds of outputs and frontends that those tasks lack, on the tiny tasks of `synthetic`: name, settings."""
 
 
 def losses(task: str, arch: str, root: Path) -> dict[str, list[float | None]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -487,3 +488,58 @@ def test_widths_may_come_in_multiples(own: Any) -> None:
     width = model.solve_width(VALUES, arch, {"taps": 3}, 50_000)
     assert width % 5 == 0
     assert distance(VALUES, arch, {"taps": 3}, width, 50_000) < 0.05
+
+
+# ---------------------------------------------------------------- losses of alignments and of many labels
+
+
+def test_the_loss_of_an_alignment_is_the_sum_over_all_paths() -> None:
+    spec = Spec(
+        **{"inputs": "values", "input_size": 2, "outputs": "ctc", "output_size": 3, "length": 4, "target_length": 2},
+        **{"metric": "wer", "direction": "min", "causal": False},
+    )
+    outputs = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    y, steps = torch.tensor([[1, 1], [2, UNSCORED]]), torch.tensor([4, 3])
+    chances = torch.softmax(outputs, dim=2)
+    expected = []
+    for item, labels in enumerate(([1, 1], [2])):
+        total = 0.0
+        for path in itertools.product(range(3), repeat=int(steps[item])):
+            if [label for label, _ in itertools.groupby(path) if label] == labels:
+                total += math.prod(float(chances[item, t, label]) for t, label in enumerate(path))
+        expected.append(-math.log(total))
+    found = model.alignment(outputs, y, steps)
+    assert found.tolist() == pytest.approx(expected)
+    assert float(model.loss(outputs, y, spec, steps)) == pytest.approx(sum(expected) / 3)  # three labels in all
+    too_few = model.alignment(outputs[:1], y[:1], torch.tensor([2]))
+    assert float(too_few) == math.inf  # two equal labels need a blank between
+
+
+def test_the_loss_of_many_labels_by_hand() -> None:
+    spec = Spec(
+        **{"inputs": "values", "input_size": 2, "outputs": "multilabel", "output_size": 2, "length": 2},
+        **{"metric": "nll", "direction": "min"},
+    )
+    outputs = torch.tensor([[[0.0, 2.0], [3.0, -1.0]], [[1.0, 1.0], [9.0, 9.0]]])
+    y = torch.tensor([[[1, 1], [0, 0]], [[0, 1], [UNSCORED, UNSCORED]]], dtype=torch.int8)
+
+    def bce(logit: float, label: int) -> float:
+        return math.log1p(math.exp(-logit if label else logit))
+
+    steps = [bce(0, 1) + bce(2, 1), bce(3, 0) + bce(-1, 0), bce(1, 0) + bce(1, 1)]
+    assert float(model.loss(outputs, y, spec)) == pytest.approx(sum(steps) / 3)
+    many = model.many(outputs, y)
+    assert many[0, :, 0].tolist() == pytest.approx(steps[:2])
+    assert many[0, :, 1:].tolist() == [[1, 2, 1], [1, 0, 0]]
+
+
+def test_the_blank_begins_behind() -> None:
+    spec = Spec(
+        **{"inputs": "values", "input_size": 2, "outputs": "ctc", "output_size": 3, "length": 4, "target_length": 2},
+        **{"metric": "wer", "direction": "min", "causal": False},
+    )
+    plain = built(change(spec, outputs="every"))
+    late = built(spec)
+    expected = plain.head.linear.bias.detach().clone()
+    expected[0] -= 3.0
+    assert torch.equal(late.head.linear.bias, expected)
