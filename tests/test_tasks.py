@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from seqbench import tasks
 from seqbench.errors import DataError, InputError, MachineError
 from seqbench.prepared import SPLITS, Array, unpack
 from seqbench.records import BEGIN, END, PAD, UNSCORED, Spec
-from seqbench.tasks import etth1, psmnist
+from seqbench.tasks import psmnist
 from seqbench.tasks._common import NEVER
 from seqbench.tasks._mnist import average_pool
 
@@ -45,25 +44,39 @@ def test_arrays_keep_the_contract(name: str, raw: Raw) -> None:
     for split in SPLITS:
         x, y = arrays[f"{split}.x"], arrays[f"{split}.y"]
         assert len(x) == len(y) > 0
-        assert x.shape[1] == spec.length or (spec.outputs == "every" and x.shape[1] < spec.length)
+        assert x.shape[1] <= spec.length
         if spec.inputs == "tokens":
             assert x.ndim == 2 and np.issubdtype(x.dtype, np.integer)
             assert x.min() >= 0 and x.max() < spec.input_size
         else:
-            assert x.shape[2:] == (spec.input_size,) and np.isfinite(x).all()
-        if spec.outputs == "values":
-            assert y.shape == (len(x), spec.output_size) and y.dtype == np.float32
-        else:
-            shapes = {"steps": (len(x), spec.window), "every": x.shape[:2], "sequence": (len(x), spec.target_length)}
-            assert y.shape == shapes.get(spec.outputs, (len(x),))
-            assert y.dtype == np.int64 and y.max() < spec.output_size
-            assert y.min() >= (UNSCORED if spec.outputs in ("every", "sequence") else 0)
+            assert x.shape[2:] == (spec.frame or (spec.input_size,)) and np.isfinite(x).all()
+        labels_keep_the_contract(x, y, spec)
         if f"{split}.lengths" in arrays:
             lengths = arrays[f"{split}.lengths"]
-            assert lengths.shape == (len(x),) and lengths.min() >= 1 and lengths.max() <= spec.length
+            assert lengths.shape == (len(x),) and lengths.min() >= 1 and lengths.max() <= x.shape[1]
+            assert not any(item[length:].any() for item, length in zip(x, lengths, strict=True))
+        else:
+            assert x.shape[1] == spec.length or spec.outputs == "every"
     assert max(arrays[f"{split}.x"].shape[1] for split in SPLITS) == spec.length
     if spec.outputs == "sequence":
         targets_keep_the_contract(arrays)
+
+
+def labels_keep_the_contract(x: Array, y: Array, spec: Spec) -> None:
+    if spec.outputs == "values":
+        assert y.shape == (len(x), spec.output_size) and y.dtype == np.float32 and np.isfinite(y).all()
+        return
+    if spec.outputs == "multilabel":
+        assert y.shape == (*x.shape[:2], spec.output_size) and y.dtype == np.int8
+        assert set(np.unique(y)) == {UNSCORED, 0, 1}
+        return
+    targets = (len(x), spec.target_length)
+    shapes = {"steps": (len(x), spec.window), "every": x.shape[:2], "sequence": targets, "ctc": targets}
+    assert y.shape == shapes.get(spec.outputs, (len(x),))
+    assert y.dtype == np.int64 and y.max() < spec.output_size
+    assert y.min() >= (UNSCORED if spec.outputs in ("every", "sequence", "ctc") else 0)
+    if spec.outputs == "ctc":  # labels, then nothing; never the blank
+        assert ((y > 0) == (np.arange(y.shape[1]) < (y > 0).sum(axis=1)[:, None])).all() and (y != 0).all()
 
 
 def targets_keep_the_contract(arrays: dict[str, Array]) -> None:
@@ -237,99 +250,7 @@ def test_a_bad_mnist_file_is_named(
     assert error.value.where == str(path)
 
 
-# ---------------------------------------------------------------- ETTh1
-
-
-def table(path: Path) -> Array:
-    return np.loadtxt(path, delimiter=",", skiprows=1, usecols=range(1, 8))
-
-
-@pytest.mark.parametrize("settings", [{}, {"look_back": 336, "horizon": 192, "stride": 1}])
-def test_etth1_windows_by_hand(settings: dict[str, Any], raw: Raw) -> None:
-    job = small("etth1", **settings)
-    arrays, notes = job.arrays(raw)
-    back, ahead, stride = job.settings.look_back, job.settings.horizon, job.settings.stride
-    rows = table(raw["etth1"])
-    scaled = (rows - rows[:8640].mean(axis=0)) / rows[:8640].std(axis=0)
-    for split, first, last, step in (
-        ("train", back, 8640, stride),
-        ("valid", 8640, 11520, 1),
-        ("test", 11520, 14400, 1),
-    ):
-        x, y = arrays[f"{split}.x"], arrays[f"{split}.y"]
-        starts = range(first, last - ahead + 1, step)  # the first row forecast
-        assert len(x) == len(starts)
-        for window in (0, 1, len(starts) // 2, len(starts) - 1):
-            start = starts[window]
-            np.testing.assert_allclose(x[window], scaled[start - back : start], rtol=1e-5, atol=1e-6)
-            np.testing.assert_allclose(y[window].reshape(ahead, 7), scaled[start : start + ahead], rtol=1e-5, atol=1e-6)
-    assert len(arrays["test.x"]) == 2880 - ahead + 1
-    assert "20 rows are not used" in notes[1]
-
-
-def test_etth1_knows_nothing_of_later_rows(raw: Raw, tmp_path: Path) -> None:
-    lines = raw["etth1"].read_text().splitlines()
-    tail = [line.rsplit(",", 1)[0] + ",1e6" for line in lines[8641:]]
-    (tmp_path / "other").write_text("\n".join([*lines[:8641], *tail]))
-    (before, _), (after, _) = (small("etth1").arrays({"etth1": path}) for path in (raw["etth1"], tmp_path / "other"))
-    np.testing.assert_array_equal(before["train.x"], after["train.x"])
-    np.testing.assert_array_equal(before["train.y"], after["train.y"])
-    np.testing.assert_array_equal(before["valid.x"][0], after["valid.x"][0])
-    assert (after["valid.y"][:, 6] > 1e4).all()
-
-
-def test_etth1_controls(raw: Raw, tmp_path: Path) -> None:
-    data = write("etth1", SMALL["etth1"], raw, tmp_path)
-    found = control("etth1", data)
-    x, y = (data.split("test")[part].astype(np.float64) for part in "xy")
-    error = x[:, -1:] - y.reshape(len(y), -1, 7)
-    assert found["trivial"]["mse"] == pytest.approx(np.mean(error**2), rel=1e-6)
-    assert found["trivial"]["mae"] == pytest.approx(np.mean(np.abs(error)), rel=1e-6)
-    assert found["trivial"]["mse"] == pytest.approx(2, rel=0.01)  # mean of (sin a - sin b)^2, deviation 1
-    assert found["strong"]["mse"] < 1e-3  # a daily wave is a linear function of the day before
-
-
-@pytest.mark.parametrize(
-    ("line", "text", "message"),
-    [
-        (1, "date,HUFL,HULL,MUFL,MULL,LUFL,OT,LULL", "columns"),
-        (5, "2016-07-01 03:00:00,1,2,3,,5,6,7", "could not convert"),
-        (6, "2016-07-01 04:00:00,1,2,3,nan,5,6,7", "not finite"),
-        (7, "2016-07-01 05:00:00,1,2,3,4,5,6,warm", "could not convert"),
-        (8, "2016-07-01 06:00:00,1,2,3,4,5,6", "7 fields"),
-        (9, "2016-07-01 06:00:00,1,2,3,4,5,6,7", "does not follow"),
-        (9, "2016-07-01 08:00:00,1,2,3,4,5,6,7", "does not follow"),
-        (10, "first of July,1,2,3,4,5,6,7", "Invalid isoformat"),
-        (13999, None, "ends after 13998 rows"),
-        (1, None, "ends after 0 rows"),
-    ],
-)
-def test_a_bad_line_of_etth1_is_named(line: int, text: str | None, message: str, raw: Raw, tmp_path: Path) -> None:
-    lines = raw["etth1"].read_text().splitlines()
-    lines = lines[:line] if text is None else [*lines[: line - 1], text, *lines[line:]]
-    path = tmp_path / "bad.csv"
-    path.write_text("\n".join([*lines, ""]))
-    with pytest.raises(DataError, match=message) as error:
-        etth1.read(path)
-    assert error.value.where == f"{path}, line {line}"
-
-
 # ---------------------------------------------------------------- the real files
-
-
-@pytest.mark.mirror
-@pytest.mark.parametrize(("horizon", "mse", "mae"), [(96, 1.295, 0.713), (192, 1.325, 0.733), (336, 1.323, 0.744)])
-def test_real_etth1_repeats_as_published(horizon: int, mse: float, mae: float, real: Real, tmp_path: Path) -> None:
-    """Zeng et al. 2023, Table 2, "Repeat": without the windows of the last incomplete batch of 32."""
-    job = tasks.build("etth1", {"horizon": horizon})
-    data = write("etth1", {"horizon": horizon}, real("etth1"), tmp_path)
-    x, y = (data.split("test")[part] for part in "xy")
-    whole = len(x) // 32 * 32
-    published = job.score(np.tile(x[:whole, -1], horizon), y[:whole], data.spec)
-    assert (round(published["mse"], 3), round(published["mae"], 3)) == (mse, mae)
-    found = control("etth1", data)
-    assert found["trivial"]["mse"] == pytest.approx(mse, abs=0.01)
-    assert found["strong"]["mse"] < 0.4 * found["trivial"]["mse"]
 
 
 @pytest.mark.mirror

@@ -113,10 +113,15 @@ def _curve(summary: Summary, task: TaskSummary, looks: dict[str, Style]) -> Figu
             f" Epochs and learning rates are chosen by this score; the ranking is by "
             f"{task.spec.metric} {arrow(task.spec.direction)} on test."
         )
+    if len(steps) > LISTED:
+        caption += f" The table lists about {LISTED} of the {len(steps)} looks."
+        steps = [*steps[: -1 : -(-len(steps) // LISTED)], steps[-1]]
     rows = [[f"{step:g}", *(cells.get((step, arch), "–") for arch in looks)] for step in steps]
     return Figure(task.id, caption, svg, [f"step: {title}", *looks], rows)
 
 
+LISTED = 16
+"""Looks at validation in the table of a curve; all of them are in curves.csv."""
 WIDE = 50.0
 """A largest score over a smallest one from which a linear axis would show but one of them."""
 

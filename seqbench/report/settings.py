@@ -93,6 +93,16 @@ def seen(cell: Cell) -> str:
     return f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
 
 
+def commands(cell: Cell) -> list[str]:
+    """What makes the runs again: one command for all seeds where they differ in the seed alone."""
+    given = list(cell.evidence.commands)
+    seeds = [f" --seed {run.seed} " for run in cell.runs]
+    plain = {f"{command} ".replace(seed, " --seed ", 1) for command, seed in zip(given, seeds, strict=True)}
+    if len(plain) > 1:
+        return given
+    return [plain.pop().replace(" --seed ", "".join(seed.rstrip() for seed in seeds) + " ", 1).rstrip()]
+
+
 def places(cell: Cell) -> list[tuple[list[int], str]]:
     """Where the runs were made: commit, machine, threads, kernel; with the seeds that share it."""
     found: dict[str, list[int]] = {}

@@ -45,6 +45,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
         "psmnist": [{}],
         "shakespeare": [{}],
         "multi30k": [{"connection": "none"}, {"connection": "attention"}],
+        "jsb": [{}],
     }
     of = planted.plan(tasks, seeds=(1, 2, 3))
 
@@ -68,6 +69,11 @@ def opened(browser: Browser, address: str, **context: Any) -> tuple[Page, list[s
     page.on("request", lambda request: seen.append(f"request: {request.url}"))
     page.goto(address)
     seen.remove(f"request: {address}")
+    inside = [
+        one for one in seen if one.startswith("request: data:audio/")
+    ]  # what is in the page leaves it for nowhere
+    for one in inside:
+        seen.remove(one)
     return page, seen
 
 
@@ -75,8 +81,8 @@ def test_opens_quietly_and_runs_nothing_foreign(browser: Browser, address: str) 
     page, seen = opened(browser, address)
     page.evaluate("document.querySelectorAll('details').forEach(node => { node.open = true })")
     assert page.locator("script").count() == 1 and page.locator("img").count() == 0
-    assert page.locator("svg.chart").count() == 13
-    assert page.locator("svg.map").count() == len(ARCHS)
+    assert page.locator("svg.chart").count() == 14
+    assert page.locator("svg.map").count() == 2 * len(ARCHS) + 1
     assert page.locator("button").count() == page.locator("pre.command").count() > 10
     assert seen == []
 
@@ -121,7 +127,7 @@ def test_nothing_sticks_out(browser: Browser, address: str, width: int) -> None:
     page.evaluate("document.querySelectorAll('details').forEach(node => { node.open = true })")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     boxes = page.locator(".scroll:has(> svg.map)")
-    assert boxes.count() == len(ARCHS)
+    assert boxes.count() == 2 * len(ARCHS) + 1  # attention, and music with how it goes on
     assert all(box.bounding_box()["width"] < width for box in boxes.all())
 
 
@@ -132,6 +138,18 @@ def test_samples_keep_their_lines(browser: Browser, address: str) -> None:
     assert page.locator("svg.map text").first.evaluate("node => getComputedStyle(node).fill") == page.evaluate(
         "getComputedStyle(document.body).color"
     )
+
+
+def test_music_plays(browser: Browser, address: str) -> None:
+    page, seen = opened(browser, address)
+    sounds = page.locator("audio")
+    assert sounds.count() == len(ARCHS) + 1
+    length = sounds.first.evaluate(
+        "node => new Promise((well, ill) => { node.onloadedmetadata = () => well(node.duration);"
+        " node.onerror = () => ill(node.error.message); node.load() })"
+    )
+    assert 2 < length < 4
+    assert seen == []
 
 
 CONTRAST = """() => {
