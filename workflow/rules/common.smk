@@ -12,6 +12,7 @@ sys.path.insert(
 from seqbench import files, sources, tasks
 from seqbench.config import cuda_devices, identity, resolve, scalars
 from seqbench.errors import SeqbenchError
+from seqbench.tasks._common import existing
 
 
 def stop(error):
@@ -24,6 +25,9 @@ try:
     CONFIG = scalars(config)
     PLAN = resolve(CONFIG)
     SOURCES = sources.read()
+    for cell in PLAN.cells:
+        for path in tasks.build(cell.task, cell.task_settings).own_files():
+            existing(str(path))
 except SeqbenchError as error:
     stop(error)
 

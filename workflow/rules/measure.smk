@@ -4,7 +4,7 @@
 rule measure:
     input:
         lambda wildcards: with_helpers("archs", wildcards.arch),
-        code("measure", "model", "parts"),
+        code("frontend", "measure", "model", "parts"),
     output:
         "data/measured/{arch}.json",
     log:

@@ -2,7 +2,8 @@
 
 
 LOOP = code(
-    "batches", "decode", "evaluate", "model", "parts", "schedule", "seq2seq", "train"
+    *("batches", "decode", "evaluate", "frontend", "model", "parts"),
+    *("schedule", "seq2seq", "train", "vision"),
 )
 
 
