@@ -15,12 +15,14 @@ from seqbench import decode, model
 from seqbench.batches import Batch, OnDevice
 from seqbench.model import Model
 from seqbench.prepared import Array, Prepared, unpack
-from seqbench.records import UNSCORED, Sample, derive
+from seqbench.records import UNSCORED, Sample, Spec, derive
 from seqbench.seq2seq import Seq2Seq
 from seqbench.tasks import Base
 
 BATCH = 256
 """Items side by side; a power of memory, not of scores."""
+STEPS = 1 << 15
+"""Steps of a batch of items that differ in length, padding among them: longer ones come in smaller batches."""
 LARGEST = 1 << 26
 """Numbers in the logits, or in the images, of a batch, at most (256 MB)."""
 CHUNK = 512
@@ -52,11 +54,26 @@ def evaluate(net: model.Net, task: Base, data: OnDevice, prepared: Prepared, fin
 
 def _chunks(data: OnDevice) -> Iterator[Tensor]:
     """Indices of all items in batches, of like size where sizes differ."""
-    order = torch.arange(len(data)) if data.sizes is None else torch.argsort(data.sizes, stable=True)
-    spec = data.spec
-    steps = {"sequence": spec.target_length} | dict.fromkeys(("every", "ctc", "multilabel"), spec.length)
-    logits, images = steps.get(spec.outputs, 0) * spec.output_size, spec.length * math.prod(spec.frame or (0,))
-    return iter(torch.split(order, max(min(BATCH, LARGEST // max(logits, images, 1)), 1)))
+    if data.sizes is None or data.lengths is None:
+        yield from torch.split(torch.arange(len(data)), _most(data.spec, data.spec.length))
+        return
+    order = torch.argsort(data.sizes, stable=True)
+    longest = torch.cummax(data.lengths[order], dim=0).values.tolist()
+    first = 0
+    while first < len(order):
+        count = min(BATCH, len(order) - first)
+        while (most := _most(data.spec, longest[first + count - 1], STEPS)) < count:
+            count = most
+        yield order[first : first + count]
+        first += count
+
+
+def _most(spec: Spec, longest: int, all_steps: int | None = None) -> int:
+    """Items of this length in a batch, at most."""
+    steps = {"sequence": spec.target_length} | dict.fromkeys(("every", "ctc", "multilabel"), longest)
+    logits, images = steps.get(spec.outputs, 0) * spec.output_size, longest * math.prod(spec.frame or (0,))
+    by_steps = BATCH if all_steps is None else all_steps // longest
+    return max(min(BATCH, by_steps, LARGEST // max(logits, images, 1)), 1)
 
 
 def _of_items(net: Model, data: OnDevice) -> Array:

@@ -294,7 +294,15 @@ def test_no_size_of_batches_changes_a_score(
 ) -> None:
     case = case_of(tmp_path, kind, arch)
     expected = case.metrics(final=True)
-    for name, value in (("BATCH", 1), ("BATCH", 7), ("CHUNK", 1), ("CHUNK", 13), ("LARGEST", 1), ("LARGEST", 200)):
+    for name, value in (
+        ("BATCH", 1),
+        ("BATCH", 7),
+        ("CHUNK", 1),
+        ("CHUNK", 13),
+        ("STEPS", 20),
+        ("LARGEST", 1),
+        ("LARGEST", 200),
+    ):
         with monkeypatch.context() as patch:
             patch.setattr(evaluate, name, value)
             same(case.metrics(final=True), expected)
@@ -307,13 +315,20 @@ def test_batches_hold_every_item_once_and_few_logits(
     case = case_of(tmp_path, kind, "gru")
     spec = case.net.spec
     monkeypatch.setattr(evaluate, "LARGEST", 400)
-    steps = {"every": 9, "sequence": 7, "ctc": 48, "multilabel": 9}.get(kind, 0)
-    numbers = 5 * 256 if kind == "frames" else steps * spec.output_size
     chunks = list(evaluate._chunks(case.data))
     assert sorted(torch.cat(chunks).tolist()) == list(range(len(case.data)))
-    longest = max(map(len, chunks))
-    assert longest == 1 or longest * numbers <= 400
-    assert longest == (max(400 // numbers, 1) if numbers else len(case.data))
+    for chunk in chunks:
+        longest = spec.length if case.data.lengths is None else int(case.data.lengths[chunk].max())
+        steps = {"every": longest, "sequence": 7, "ctc": longest, "multilabel": longest}.get(kind, 0)
+        numbers = longest * 256 if kind == "frames" else steps * spec.output_size
+        assert len(chunk) == 1 or len(chunk) * numbers <= 400
+    if kind in ("stream", "classes"):
+        assert len(chunks) == 1
+    monkeypatch.setattr(evaluate, "STEPS", 20)
+    monkeypatch.setattr(evaluate, "LARGEST", 1 << 26)
+    for chunk in evaluate._chunks(case.data):
+        if case.data.lengths is not None:
+            assert len(chunk) == 1 or len(chunk) * int(case.data.lengths[chunk].max()) <= 20
 
 
 @every_kind
