@@ -13,11 +13,12 @@ import importlib.metadata
 import os
 import shlex
 from collections.abc import Iterable, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from seqbench import archs, files, tasks
 from seqbench.errors import InputError, MachineError, nearest
@@ -45,10 +46,15 @@ class MeasureSettings(Record):
     gradient_seeds: tuple[Seed, ...] = (1, 2, 3)
 
 
+def _several(given: Any) -> Any:
+    return (given,) if isinstance(given, Mapping) else tuple(given) if isinstance(given, list) else given
+
+
 class TaskSection(Record):
     """A preset's word on one task."""
 
-    data: dict[str, Any] = {}
+    data: Annotated[tuple[dict[str, Any], ...], BeforeValidator(_several), Field(min_length=1)] = ({},)
+    """Settings of the task: one mapping, or a list of them, each for task ids of its own."""
     train: dict[str, Any] = {}
     tune: dict[str, Any] = {}
     core: dict[str, Any] = {}
@@ -155,7 +161,9 @@ def typed(kind: type[R], data: Any, where: str) -> R:
             raise InputError(
                 f"unknown key '{path[-1]}'", f"{where}, {place}", nearest(path[-1], _keys(kind, path[:-1]))
             ) from None
-        value = "" if first["type"] == "missing" else f" = {first['input']!r}"
+        if first["type"] == "missing":
+            raise InputError(first["msg"], f"{where}, {place}", f"add '{path[-1]}: ...' there") from None
+        value = f" = {first['input']!r}"
         raise InputError(first["msg"], f"{where}, {place}{value}", f"give {place} a value of that kind") from None
     except (TypeError, ValueError) as error:
         raise InputError(str(error), where, "use plain numbers, texts, lists and mappings") from None
@@ -189,6 +197,8 @@ def scalars(value: Any) -> Any:
         return {key: scalars(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [scalars(inner) for inner in value]
+    if isinstance(value, date):
+        return value.isoformat()
     if isinstance(value, str):
         with contextlib.suppress(yaml.YAMLError):
             spelt = yaml.safe_load(value)
@@ -309,14 +319,26 @@ def _architectures(params: Params) -> tuple[str, ...]:
 
 def _variants(task: str, preset: Preset, where: str) -> list[dict[str, Any]]:
     """Settings of each task id of a task: a list under its knob makes one task id per value."""
-    kind = tasks.find(task)
     given = preset.tasks.get(task, TaskSection()).data
-    defaults = kind.Settings().plain()
-    values = given.get(kind.KNOB, defaults.get(kind.KNOB)) if kind.KNOB else None
-    many = values if isinstance(values, list | tuple) else [values]
     place = f"{where}, tasks.{task}.data"
-    choices = [given | {kind.KNOB: value} if kind.KNOB else given for value in many]
+    places = [place] if len(given) == 1 else [f"{place}.{n}" for n in range(len(given))]
+    found = [settings for one, place in zip(given, places, strict=True) for settings in _of(task, one, place)]
+    _unique(tuple(tasks.task_id(task, settings) for settings in found), f"overrides.tasks.{task}.data")
+    return found
+
+
+def _of(task: str, given: dict[str, Any], place: str) -> list[dict[str, Any]]:
+    """Settings of each task id of one mapping."""
+    kind = tasks.find(task)
+    values = given.get(kind.KNOB, _defaults(kind).get(kind.KNOB)) if kind.KNOB else None
+    many = values if isinstance(values, list | tuple) else [values]
+    choices = [given if values is None else given | {kind.KNOB: value} for value in many]
     return [typed(kind.Settings, choice, place).plain() for choice in choices]
+
+
+def _defaults(kind: type[tasks.Base]) -> dict[str, Any]:
+    """The settings of a task that have a default."""
+    return kind.Settings.model_construct().plain()
 
 
 RANGES = {"layers": (1, 1000), "heads": (1, 1000), "expansion": (1, 1000), "dropout": (0.0, 0.99)}
@@ -378,8 +400,8 @@ def reproduce(plan: Plan, task_id: str, arch: str, seed: int) -> str:
     preset = typed(Preset, read(PRESETS / f"{plan.preset}.yaml"), plan.preset)
     kind = tasks.find(cell.task)
     given = preset.tasks.get(cell.task, TaskSection()).data
-    known = kind.Settings().plain() | given
-    if kind.KNOB:
+    known = _defaults(kind) | (given[0] if len(given) == 1 else {})  # --set replaces a list
+    if kind.KNOB in known:
         values = known[kind.KNOB] if isinstance(known[kind.KNOB], list | tuple) else [known[kind.KNOB]]
         own = cell.task_settings[kind.KNOB]
         known[kind.KNOB] = own if own in values else None

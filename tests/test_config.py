@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from seqbench import config
+from seqbench import cli, config, files
 from seqbench.errors import InputError, MachineError, SeqbenchError
 
 QUICK = {"preset": "quick", "device": "cpu"}
@@ -110,8 +113,6 @@ def test_yaml_numbers_like_1e_3_are_numbers() -> None:
 
 def test_the_reproducing_command_gives_the_same_cell() -> None:
     """Whatever params.yaml and --config said, the command shown beside a number resolves to its setting."""
-    from seqbench import cli
-
     overrides = {
         "tasks": {"adding": {"data": {"length": [7], "train": 99}, "train": {"steps": 5}, "core": {"layers": 2}}},
         "architectures": {"lstm": {"forget_bias": 0.5}},
@@ -119,13 +120,11 @@ def test_the_reproducing_command_gives_the_same_cell() -> None:
     }
     found = plan(tasks=["adding"], overrides=overrides)
     for arch in found.architectures:
-        import shlex
-
         command = shlex.split(config.reproduce(found, "adding-7", arch, 3))
         assert command[0] == "seqbench"
         args = cli.parser().parse_args(command[1:])
         assert args.seed == [3]
-        assert cli._settings(args) == [found.cell("adding-7", arch)]
+        assert cli.plans.settings(args) == [found.cell("adding-7", arch)]
 
 
 def test_the_default_command_is_short() -> None:
@@ -148,3 +147,126 @@ def test_numbers_in_lists_of_the_command_line_are_numbers() -> None:
     assert found.seeds == (1, 2) and found.mirror is None
     assert found.cells[0].train.steps == 5
     assert config.scalars({"a": ["lstm", "1e-3 s", "true"]}) == {"a": ["lstm", "1e-3 s", True]}
+
+
+# ---------------------------------------------------------------- several mappings of data
+
+SERIES = """
+data:
+  - {name: power, file: my/power.csv, time: date, target: [load], inputs: [load, temperature],
+     look_back: 96, horizon: 24, valid_from: 2017-07-01, test_from: 2017-11-01 06:00:00}
+  - {name: sales, file: sales.parquet, time: day, target: [sold], look_back: 8, gaps: split,
+     valid_from: "2020-01-01", test_from: "2021-01-01"}
+"""
+ENTRIES: list[dict[str, Any]] = yaml.safe_load(SERIES)["data"]
+
+
+def series(data: Any, **changes: Any) -> config.Plan:
+    return plan(**{"tasks": ["series"], "overrides": {"tasks": {"series": {"data": data}}}} | changes)
+
+
+def test_each_mapping_of_a_list_is_a_task_id() -> None:
+    found = series(ENTRIES)
+    assert found.task_ids == found.expand("series") == ["series-power", "series-sales"]
+    power, sales = (found.cell(task_id, "gru").task_settings for task_id in found.task_ids)
+    assert (power["file"], power["inputs"], power["horizon"]) == ("my/power.csv", ["load", "temperature"], 24)
+    assert (sales["file"], sales["inputs"], sales["horizon"]) == ("sales.parquet", [], 1)
+    assert series(ENTRIES[:1]).cells == series(ENTRIES[0]).cells  # one mapping, as ever
+
+
+def test_a_knob_and_a_list_of_mappings_go_together() -> None:
+    data = [{"length": [10, 30], "train": 100}, {"length": 20}]
+    found = plan(tasks=["adding"], overrides={"tasks": {"adding": {"data": data}}})
+    assert found.task_ids == ["adding-10", "adding-30", "adding-20"]
+    assert [found.cell(task_id, "rnn").task_settings["train"] for task_id in found.task_ids] == [100, 100, 50_000]
+
+
+def test_a_list_of_mappings_replaces_what_the_preset_says() -> None:
+    """And a mapping goes over the preset's, key by key."""
+    whole, part = (
+        plan(tasks=["adding"], overrides={"tasks": {"adding": {"data": data}}}).cells[0].task_settings
+        for data in ([{"length": 9}], {"length": 9})
+    )
+    preset = config.read(config.PRESETS / "quick.yaml")["tasks"]["adding"]["data"]
+    assert whole["length"] == part["length"] == 9
+    assert part["train"] == preset["train"] != whole["train"]
+
+
+def test_days_are_taken_as_yaml_and_as_text() -> None:
+    spelt = [dict(ENTRIES[0], valid_from="2017-07-01", test_from="2017-11-01 06:00"), ENTRIES[1]]
+    assert type(ENTRIES[0]["valid_from"]) is not str
+    found = series(ENTRIES)
+    assert found.cells == series(spelt).cells
+    settings = found.cell("series-power", "rnn").task_settings
+    assert settings["valid_from"].startswith("2017-07-01") and "06:00" in settings["test_from"]
+
+
+def test_the_plan_of_the_dag_is_that_of_a_command() -> None:
+    """Snakemake hands its configuration on as one JSON text, in which days are texts."""
+    given = {"tasks": ["series"], "overrides": {"tasks": {"series": {"data": ENTRIES}}}} | QUICK
+    given |= {"architectures": ["gru"]}
+    text = files.canonical(config.scalars(given))
+    assert config.resolve(config.scalars(given)) == config.resolve(given) == config.resolve(json.loads(text))
+
+
+@pytest.mark.parametrize("task_id", ["series-power", "series-sales"])
+@pytest.mark.parametrize("said", ["nothing", "the same", "another"])
+def test_the_reproducing_command_spells_a_series_out(
+    task_id: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever params.yaml says of series."""
+    overrides = {"nothing": {}, "the same": ENTRIES, "another": [dict(ENTRIES[1], name="own", stride=3)]}[said]
+    found = series(ENTRIES)
+    command = config.reproduce(found, task_id, "lstm", 2)
+    params = config.read() | ({"overrides": {"tasks": {"series": {"data": overrides}}}} if overrides else {})
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    (tmp_path / "workflow").symlink_to(config.PRESETS.parent.absolute())
+    monkeypatch.chdir(tmp_path)
+    args = cli.parser().parse_args(shlex.split(command)[1:])
+    assert (args.task, args.arch, args.seed) == (task_id, "lstm", [2])
+    assert cli.plans.settings(args) == [found.cell(task_id, "lstm")]
+
+
+def test_names_that_are_numbers_are_names() -> None:
+    """YAML and `scalars` make them numbers."""
+    numbered = dict(ENTRIES[0], name="2017", target=["0"], inputs=["0", "1"])
+    for data in ([numbered], config.scalars([numbered])):
+        found = series(data)
+        assert found.task_ids == ["series-2017"]
+        assert found.cells[0].task_settings["inputs"] == ["0", "1"]
+
+
+def without(key: str) -> dict[str, Any]:
+    return {name: value for name, value in ENTRIES[0].items() if name != key}
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ([], ["tasks.series.data"]),
+        (5, ["tasks.series.data = 5"]),
+        ([ENTRIES[0], "sales"], ["tasks.series.data.1 = 'sales'"]),
+        ([ENTRIES[0], ENTRIES[0]], ["'series-power' stands twice", "tasks.series.data"]),
+        ([ENTRIES[0], dict(ENTRIES[1], look_bak=3)], ["unknown key 'look_bak'", "data.1", "did you mean 'look_back'"]),
+        ({}, ["required", "tasks.series.data", "name"]),
+        ([without("file")], ["required", "tasks.series.data", "file"]),
+        ([ENTRIES[1], without("time")], ["required", "tasks.series.data.1", "time"]),
+        (dict(ENTRIES[0], name="a-b"), ["tasks.series.data, name = 'a-b'"]),
+        (dict(ENTRIES[0], name="../a"), ["tasks.series.data, name = '../a'"]),
+        (dict(ENTRIES[0], file=""), ["tasks.series.data, file = ''"]),
+        (dict(ENTRIES[0], target=[]), ["tasks.series.data, target = []"]),
+        (dict(ENTRIES[0], target=["load", "load"]), ["'load' stands twice", "tasks.series.data, target"]),
+        (dict(ENTRIES[0], look_back=0), ["tasks.series.data, look_back = 0"]),
+        (dict(ENTRIES[0], gaps="fill"), ["tasks.series.data, gaps = 'fill'", "'split'"]),
+        (dict(ENTRIES[0], valid_from="soon"), ["tasks.series.data, valid_from = 'soon'", "2017-07-01"]),
+        (dict(ENTRIES[0], valid_from=20170701), ["tasks.series.data, valid_from = 20170701", "2017-07-01"]),
+        (dict(ENTRIES[0], test_from="2017-07-01"), ["begin before validation", "test_from = '2017-07-01'"]),
+    ],
+)
+def test_a_bad_entry_of_data_is_named(data: Any, says: list[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        series(data)
+    text = str(caught.value)
+    assert len(text.splitlines()) == 3
+    for word in says:
+        assert word in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,21 @@ NEVER = -1e3
 def generator(seed: int, *axes: str | int) -> np.random.Generator:
     """A generator of its own for each named axis (rule 2 of the evidence)."""
     return np.random.Generator(np.random.Philox(derive(seed, *axes)))
+
+
+def scratch(shape: tuple[int, ...], kind: Any) -> Array:
+    """Zeros on disk, in a file without a name: for a split that may be larger than memory."""
+    with tempfile.TemporaryFile() as file:
+        made: Array = np.memmap(file, kind, "w+", shape=shape)
+    return made
+
+
+def existing(item: str) -> Path:
+    """A person's file, which must be there."""
+    path = Path(item)
+    if not path.is_file():
+        raise InputError("the file is missing", item, "give the path of a file, from the folder of the clone")
+    return path
 
 
 def bad_line(what: str, path: Path, line: int) -> DataError:
