@@ -332,6 +332,8 @@ def _of(task: str, given: dict[str, Any], place: str) -> list[dict[str, Any]]:
     kind = tasks.find(task)
     values = given.get(kind.KNOB, _defaults(kind).get(kind.KNOB)) if kind.KNOB else None
     many = values if isinstance(values, list | tuple) else [values]
+    if not many:
+        raise InputError(f"no value of '{kind.KNOB}'", f"{place}.{kind.KNOB} = []", "give one or more, or leave it out")
     choices = [given if values is None else given | {kind.KNOB: value} for value in many]
     return [typed(kind.Settings, choice, place).plain() for choice in choices]
 
@@ -397,10 +399,11 @@ def reproduce(plan: Plan, task_id: str, arch: str, seed: int) -> str:
     What the configuration changed against the preset is spelled out as `--set KEY=VALUE`.
     """
     cell = plan.cell(task_id, arch)
-    preset = typed(Preset, read(PRESETS / f"{plan.preset}.yaml"), plan.preset)
+    raw = read(PRESETS / f"{plan.preset}.yaml")
+    preset = typed(Preset, raw, plan.preset)
     kind = tasks.find(cell.task)
-    given = preset.tasks.get(cell.task, TaskSection()).data
-    known = _defaults(kind) | (given[0] if len(given) == 1 else {})  # --set replaces a list
+    given = raw.get("tasks", {}).get(cell.task, {}).get("data", {})
+    known = _defaults(kind) | (given if isinstance(given, dict) else {})  # --set replaces a list
     if kind.KNOB in known:
         values = known[kind.KNOB] if isinstance(known[kind.KNOB], list | tuple) else [known[kind.KNOB]]
         own = cell.task_settings[kind.KNOB]

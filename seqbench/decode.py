@@ -43,7 +43,8 @@ def sample(
 
 @torch.no_grad()
 def sample_many(net: Model, prompt: Tensor, generator: torch.Generator, temperature: float = 1.0) -> Iterator[Tensor]:
-    """Step after step of yes-or-no labels (labels,), without end, after prompt (time, labels), by streaming `step`.
+    """Step after step of yes-or-no labels (labels,), without end, after prompt (time, labels) of 1 or more, by
+    streaming `step`.
 
     Each label is drawn on its own with chance sigmoid(logit / temperature); at temperature 0 it is yes
     where that is likelier. What is drawn, not the chance of it, is what the model reads next.

@@ -28,6 +28,9 @@ def machine_errors(path: Path) -> Iterator[None]:
             errno.EFBIG: "raise the limit on file sizes (ulimit -f), then repeat the command",
             errno.EACCES: "give your user write permission there, or work in a folder of your own",
             errno.EPERM: "give your user write permission there, or work in a folder of your own",
+            errno.ENOTDIR: "give a place in a folder",
+            errno.EEXIST: "give a place in a folder",
+            errno.EISDIR: "give the name of a file",
             errno.EROFS: "work in a folder on a writable disk",
         }
         if error.errno not in fixes:

@@ -29,6 +29,9 @@ class Frontend(nn.Module):
         self.convolutions: Spectrogram | None = None
         self.frames: Frames | None = None
         features = spec.input_size
+        if spec.frontend != "linear" and spec.inputs != "values":
+            what = f"the frontend '{spec.frontend}' reads values"
+            raise InputError(what, "spec.frontend of the task", "inputs='values', or the frontend 'linear'")
         if spec.inputs == "tokens":
             if spec.embedding < 1:
                 raise InputError("a task of tokens has no embedding", "spec.embedding of the task", "give 1 or more")
@@ -37,6 +40,9 @@ class Frontend(nn.Module):
             if spec.tied:  # as the head's last map it must begin small
                 nn.init.normal_(self.embedding.weight, std=features**-0.5)
         elif spec.frontend == "spectrogram":
+            if spec.outputs in ("every", "steps", "multilabel", "stream"):
+                what = f"a spectrogram leaves a quarter of the steps, and '{spec.outputs}' needs all"
+                raise InputError(what, "spec.outputs of the task", "classes, values or ctc, or another frontend")
             if spec.causal:
                 what = "the convolutions of a spectrogram see later steps, and the task allows none"
                 raise InputError(what, "spec.causal and spec.frontend of the task", "causal=False, or another frontend")
@@ -109,7 +115,7 @@ def within(x: Tensor, lengths: Tensor | None) -> Tensor:
     """x (batch, time, ...) with zeros beyond the lengths (batch,)."""
     if lengths is None:
         return x
-    beyond = (torch.arange(x.shape[1]) >= lengths[:, None]).to(x.device)
+    beyond = (torch.arange(x.shape[1]) >= lengths[:, None]).to(x.device, non_blocking=True)
     return x.masked_fill(beyond.view(*beyond.shape, *[1] * (x.ndim - 2)), 0.0)
 
 
@@ -132,7 +138,7 @@ class Frames(nn.Module):
         if lengths is None:
             encoded: Tensor = self.encoder(self._scaled(images))
             return encoded.view(batch, time, -1)
-        real = (torch.arange(time) < lengths[:, None]).flatten().nonzero()[:, 0].to(x.device)
+        real = (torch.arange(time) < lengths[:, None]).flatten().nonzero()[:, 0].to(x.device, non_blocking=True)
         encoded = self.encoder(self._scaled(images[real]))
         return encoded.new_zeros(batch * time, self.features).index_copy(0, real, encoded).view(batch, time, -1)
 

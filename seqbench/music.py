@@ -99,7 +99,7 @@ def midi(steps: Sequence[Sequence[int]], seconds: float) -> bytes:
     return content.getvalue()
 
 
-def from_midi(path: Path, seconds: float, highest: int = HIGHEST) -> Steps:
+def from_midi(path: Path, seconds: float, lowest: int = LOWEST, highest: int = HIGHEST) -> Steps:
     """The piano's notes in a MIDI file, by its beats, whatever its tempo; percussion is left out.
 
     A step holds what sounds at its beginning, as in the data of both tasks of music: shorter notes
@@ -107,8 +107,8 @@ def from_midi(path: Path, seconds: float, highest: int = HIGHEST) -> Steps:
     """
     spans = list(_spans(path))
     for pitch, start, _ in spans:
-        if not LOWEST <= pitch <= highest:
-            what = f"pitch {pitch} is not among those that can be read, {LOWEST} to {highest}"
+        if not lowest <= pitch <= highest:
+            what = f"pitch {pitch} is not among those that can be read, {lowest} to {highest}"
             raise InputError(what, f"{path}, quarter note {start + 1:.2f}", "transpose it, or leave that note out")
     return _sampled(spans, seconds / QUARTER, path)
 

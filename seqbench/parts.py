@@ -72,7 +72,7 @@ def pool(h: Tensor, lengths: Tensor | None, pooling: str) -> Tensor:
         return torch.cat((last(h, lengths, 1)[:, 0, :half], h[:, 0, half:]), dim=1)
     if lengths is None:
         return h.mean(dim=1)
-    lengths = lengths.to(h.device)[:, None]
+    lengths = lengths.to(h.device, non_blocking=True)[:, None]
     beyond = torch.arange(h.shape[1], device=h.device) >= lengths
     return h.masked_fill(beyond[..., None], 0.0).sum(dim=1) / lengths
 
@@ -82,7 +82,7 @@ def last(h: Tensor, lengths: Tensor | None, window: int) -> Tensor:
     if lengths is None:
         return h[:, -window:]
     steps = lengths[:, None] - window + torch.arange(window)
-    return h[torch.arange(len(h), device=h.device)[:, None], steps.to(h.device)]
+    return h[torch.arange(len(h), device=h.device)[:, None], steps.to(h.device, non_blocking=True)]
 
 
 class Additive(nn.Module):

@@ -89,11 +89,11 @@ class Spec(Record):
     - "stream": one label for each step of one long sequence, which is read in windows of
       `length` steps; a core that can carries its state from each window to the next;
     - "sequence": a sequence of tokens of its own length, by an encoder and a decoder;
+    - "ctc": a sequence of labels, fewer than there are steps and in their order, with the loss of
+      connectionist temporal classification (Graves et al. 2006) instead; label 0 is its blank;
+    - "multilabel": `output_size` yes-or-no labels for each step, any number of them yes, with binary
+      cross-entropy, summed over the labels of a step and averaged over steps;
 
-    "ctc": a sequence of labels, fewer than there are steps and in their order, with the loss of
-    connectionist temporal classification (Graves et al. 2006); label 0 is its blank;
-    "multilabel": `output_size` yes-or-no labels for each step, any number of them yes, with binary
-    cross-entropy, summed over the labels of a step and averaged over steps;
     and "values": `output_size` numbers per sequence, with mean squared error.
     """
 

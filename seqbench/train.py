@@ -156,7 +156,8 @@ def reseed(seed: int, device: torch.device) -> None:
 def fit(job: Job, steps: int) -> Fit:
     """Train for at most `steps` steps; stop early, remember the best weights, resume where killed.
 
-    Nothing waits for the device between two evaluations but the heartbeat's clock.
+    Nothing waits for the device between two evaluations but the heartbeat's clock, and the loss of alignments (on the
+    CPU).
     """
     settings, net = job.settings, job.model
     watched, direction = job.spec.watched

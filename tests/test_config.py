@@ -34,6 +34,7 @@ def plan(**changes: Any) -> config.Plan:
         ({"overrides": {"train": {"clip": float("nan")}}}, ["clip"]),
         ({"overrides": {"tasks": {"addding": {}}}}, ["unknown name 'addding'", "did you mean 'adding'"]),
         ({"overrides": {"tasks": {"adding": {"data": {"lenght": 5}}}}}, ["lenght", "did you mean 'length'"]),
+        ({"overrides": {"tasks": {"adding": {"data": {"length": []}}}}}, ["no value of 'length'", "length = []"]),
         ({"overrides": {"tasks": {"adding": {"train": {"step": 5}}}}}, ["unknown key 'step'", "'steps'"]),
         ({"overrides": {"core": {"layrs": 2}}}, ["unknown key 'layrs'", "did you mean 'layers'"]),
         ({"overrides": {"core": {"layers": "two"}}}, ["wrong type: 'two'", "core.layers"]),

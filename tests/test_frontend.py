@@ -151,6 +151,17 @@ def test_a_spectrogram_that_must_not_see_later_steps_is_refused() -> None:
         Frontend(BANDS.model_copy(update={"causal": True}), 8)
 
 
+@pytest.mark.parametrize("outputs", ["every", "steps", "multilabel"])
+def test_labels_for_each_step_of_a_spectrogram_are_refused(outputs: str) -> None:
+    with pytest.raises(InputError, match="a quarter of the steps"):
+        Frontend(BANDS.model_copy(update={"outputs": outputs, "window": 1}), 8)
+
+
+def test_a_spectrogram_of_tokens_is_refused() -> None:
+    with pytest.raises(InputError, match="reads values"):
+        Frontend(BANDS.model_copy(update={"inputs": "tokens", "embedding": 4}), 8)
+
+
 @pytest.mark.parametrize("frame", [(), (3, 16), (3, 16, 15)])
 def test_frames_of_another_size_than_said_are_refused(frame: tuple[int, ...]) -> None:
     with pytest.raises(InputError) as caught:

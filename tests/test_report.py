@@ -420,6 +420,24 @@ def test_samples_are_those_of_each_first_finished_seed(kinds: Summary, kinds_pag
     assert [text.split("\n")[-2] for text in found if "Enter" in text][:2] == ["rnn 2", "lstm 1"]
 
 
+def test_samples_that_are_alike_stay_apart(kinds: Summary) -> None:
+    cells = []
+    for cell in kinds.cells:
+        runs = [
+            run.model_copy(update={"samples": (run.samples[0], run.samples[0].model_copy(update={"output": "two"}))})
+            if run.samples and cell.task == "fsdd_strings"
+            else run
+            for run in cell.evidence.results
+        ]
+        evidence = cell.evidence.model_copy(update={"results": tuple(runs)})
+        cells.append(cell.model_copy(update={"evidence": evidence}))
+    (of,) = (
+        of for of in samples.samples(kinds.model_copy(update={"cells": tuple(cells)})) if of.task.id == "fsdd_strings"
+    )
+    assert [len(source.said) for source in of.sources] == [4, 4]
+    assert {said.output for said in of.sources[1].said} == {"two"} != {said.output for said in of.sources[0].said}
+
+
 def test_music_is_to_be_seen_and_heard(kinds: Summary) -> None:
     (of,) = (of for of in samples.samples(kinds) if of.task.id == "jsb")
     (source,) = of.sources

@@ -42,8 +42,9 @@ def _texts(args: argparse.Namespace) -> Iterator[list[str]]:
     if args.texts:
         return _some([_filled(text, f"text {number}") for number, text in enumerate(args.texts, start=1)])
     if sys.stdin.isatty():
-        fix = f"seqbench {args.command} {args.task} {args.arch} 'a text', or pipe lines into it"
-        raise InputError("no text is given", "standard input is a terminal", fix)
+        kind = "FILE" if args.command == "transcribe" else "'a text'"
+        fix = f"seqbench {args.command} {args.task} {args.arch} {kind}, or pipe lines into it"
+        raise InputError("nothing is given to it", "standard input is a terminal", fix)
     return _lines()
 
 
@@ -148,14 +149,15 @@ def forecast(args: argparse.Namespace) -> None:
 def compose(args: argparse.Namespace) -> None:
     """Go on from the opening of a piece, by a trained model, into a MIDI file or a sound."""
     kinds = {".mid": music.midi, ".mp3": music.sound}
-    if args.to.suffix not in kinds:
-        raise InputError(f"no kind of file that can be written: '{args.to.suffix}'", f"--to {args.to}", ".mid or .mp3")
+    kind = args.to.suffix.lower()
+    if kind not in kinds or args.to.is_dir():
+        raise InputError("not the name of a file that can be written", f"--to {args.to}", "NAME.mid or NAME.mp3")
     with _trained(args) as model:
         item = None if args.file is None else str(args.file)
         parts = model.compose(item, args.opening, args.steps, args.temperature, args.sample_seed)
         seconds = model.seconds
     piece = [step for part in parts for step in music.from_text(part)]
     with files.atomic_write(args.to) as file:
-        file.write(kinds[args.to.suffix](piece, seconds))
+        file.write(kinds[kind](piece, seconds))
     plans.say(f"opening: {parts[0]}")
     print(f"{args.to}: {len(piece)} steps, {len(piece) * seconds:g} s, the last {args.steps} of them composed")

@@ -80,10 +80,10 @@ def _first(cell: Cell) -> tuple[int, tuple[Sample, ...]]:
 
 
 def _by_source(own: Sequence[tuple[Cell, int, tuple[Sample, ...]]]) -> list[Source]:
-    found: dict[tuple[str, str], Source] = {}
+    found: dict[tuple[int, str, str], Source] = {}
     for cell, seed, said in own:
-        for sample in said:
-            key = (sample.source, sample.reference)
+        for place, sample in enumerate(said):  # two items may be alike, as two recordings of the same words
+            key = (place, sample.source, sample.reference)
             of = found.setdefault(key, Source(shown(sample.source), shown(sample.reference), []))
             of.said.append(Said(cell.arch, seed, shown(sample.output)))
     return list(found.values())

@@ -5,8 +5,10 @@ arrays, x (items, time) or (items, time, features), y, and `lengths` where items
 With the output "stream", x and y are (steps,). With "sequence", y (items, longest target) int64
 ends each target with END and goes on UNSCORED, and `references` holds the texts to be matched
 (`prepared.pack`). With "ctc", y (items, longest target) int64 holds labels from 1, then UNSCORED, and
-there are `references` too. With "multilabel", y is (items, time, output_size) int8: 0 or 1, UNSCORED in
-steps that are not scored. With the frontend "frames", x is (items, time, channels, height, width).
+there are `references` too; each item needs, of the steps that the frontend leaves, one for each label and one
+between equal ones: a task must see to that, or its loss is infinite. With "multilabel", y is (items, time,
+output_size) int8: 0 or 1, UNSCORED in steps that are not scored. With the frontend "frames", x is (items, time,
+channels, height, width).
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ class Rolls(Base):
 
     def encode(self, item: str, data: Prepared) -> Array:
         """The notes of a MIDI file: (time, 88) uint8. Its key is kept; the data's pieces are in C."""
-        steps = music.from_midi(Path(item), self.SECONDS, highest=music.HIGHEST - self.RAISED)
+        steps = music.from_midi(Path(item), self.SECONDS, music.LOWEST - self.RAISED, music.HIGHEST - self.RAISED)
         return roll([[pitch + self.RAISED for pitch in step] for step in steps])
 
     def decode(self, tokens: Array, data: Prepared) -> str:

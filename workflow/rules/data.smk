@@ -26,7 +26,7 @@ rule prepare:
     input:
         raw=lambda wildcards: raw_files(CELLS[wildcards.task]),
         code=lambda wildcards: [
-            *code("prepared"),
+            *code("prepared", "music"),
             *with_helpers("tasks", CELLS[wildcards.task].task),
         ],
     output:

@@ -60,6 +60,7 @@ rule report:
         "data/summary/summary.json",
         "reports/results.csv",
         package("report"),
+        code("music"),
     output:
         "reports/index.html",
     log:
