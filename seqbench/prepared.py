@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import shutil
 import tempfile
@@ -18,6 +19,8 @@ from seqbench.records import ArrayInfo, Manifest, Spec
 
 Array = NDArray[Any]
 SPLITS = ("train", "valid", "test")
+CHUNK = 1 << 26
+"""Bytes of an array written at once."""
 
 
 def write(
@@ -71,7 +74,10 @@ def _save(folder: Path, name: str, array: Array) -> ArrayInfo:
     with path.open("wb") as file:
         # Not np.save: where the disk is full it raises an OSError that does not say so.
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
-        file.write(array.reshape(-1).view(np.uint8).data)
+        flat = array.reshape(-1).view(np.uint8)
+        for start in range(0, len(flat), CHUNK):
+            file.write(flat[start : start + CHUNK].data)
+            release(flat)
     return ArrayInfo(
         file=path.name,
         sha256=files.sha256_file(path),
@@ -79,6 +85,15 @@ def _save(folder: Path, name: str, array: Array) -> ArrayInfo:
         shape=array.shape,
         dtype=array.dtype.name,
     )
+
+
+def release(array: Array) -> None:
+    """Let go of the memory of an array that lies in a file; what is used of it again is read again."""
+    base: object = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap):
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 def pack(texts: Iterable[str]) -> Array:

@@ -46,7 +46,8 @@ def bad_line(what: str, path: Path, line: int) -> DataError:
 
 def bad_member(what: str, path: Path, name: str) -> DataError:
     """The error for a member of an archive that is not what it should be."""
-    return DataError(what, f"{path}, {name}", f"delete {path.name} and fetch it again: seqbench fetch --all")
+    fix = f"delete {path.name}, and fetch it again by its name in data/sources.toml: seqbench fetch NAME"
+    return DataError(what, f"{path}, {name}", fix)
 
 
 def utf8(line: bytes, path: Path, number: int) -> str:
