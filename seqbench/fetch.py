@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -13,11 +13,15 @@ import httpx
 
 from seqbench import files, gather, transfer
 from seqbench.errors import DataError, InputError, NetworkError
-from seqbench.sources import Source, Wrong, raw_file, right
+from seqbench.sets import Wrong
+from seqbench.sources import PATH, Source, raw_file, right
 from seqbench.transfer import Fault, Progress, public
 
 PLAIN = {"Accept-Encoding": "identity"}
 KEPT = httpx.Limits(max_keepalive_connections=gather.WORKERS)
+
+Way = Callable[[httpx.Client, str, Path, Source, Progress], None]
+"""Makes a part whole from an address. Raises Fault or Wrong."""
 
 
 def fetch(
@@ -75,34 +79,40 @@ def download(source: Source, to: Path, mirror: str | None, progress: Progress | 
 
 def _replace(source: Source, target: Path, mirror: str | None, report: Progress) -> None:
     part = target.with_name(f".{target.name}.part")
-    reasons: list[str] = []
-    wrong: DataError | None = None
+    reasons: dict[str, None] = {}  # in their order, each once
+    wrong: tuple[str, str] | None = None
     with httpx.Client(timeout=transfer.TIMEOUT, follow_redirects=True, headers=PLAIN, limits=KEPT) as client:
-        for url in _places(source, mirror):
+        for url, way in _ways(source, mirror):
             try:
-                if url.endswith("/"):
-                    gather.gather(client, url, part, source, report)
-                else:
-                    transfer.obtain(client, url, part, source, report)
+                way(client, url, part, source, report)
             except Fault as fault:
-                reasons.append(f"{urlsplit(public(url)).netloc or url}: {fault}")
+                reasons[f"{urlsplit(public(url)).netloc or url}: {fault}"] = None
             except Wrong as fault:
-                fix = "mend or unset the mirror; where the origin has changed, pin its new file in data/sources.toml"
-                wrong = DataError(f"{source.name}: {fault}", public(url), fix)
+                wrong = str(fault), public(url)
             else:
-                with files.machine_errors(target):
-                    os.replace(part, target)
-                gather.clear(part)
+                _settle(part, target)
+                if source.members:
+                    gather.clear(part)
                 return
     if wrong:
-        raise wrong
+        record = source.members or PATH
+        fix = f"mend or unset the mirror; where the origin has changed, pin what it has now in {record}"
+        raise DataError(f"{source.name}: {'; '.join([wrong[0], *reasons])}", wrong[1], fix)
     left = "; the file in place differs from its record and was left as it is" if target.exists() else ""
     raise NetworkError(
-        f"{source.name} could not be downloaded ({'; '.join(dict.fromkeys(reasons))}){left}",
+        f"{source.name} could not be downloaded ({'; '.join(reasons)}){left}",
         f"{source.url}; mirror setting: {public(mirror or 'none')}",
         "with a network, repeat the command (what arrived is kept); without, set `mirror:` in params.yaml or "
         "SEQBENCH_MIRROR to a mirror: `seqbench fetch --all --to DIR` on a machine with network makes one",
     )
+
+
+def _settle(part: Path, target: Path) -> None:
+    """Give a whole part its final name, once it is on disk."""
+    with files.machine_errors(target):
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(part, target)
 
 
 def _check_mirror(mirror: str | None) -> None:
@@ -123,11 +133,14 @@ def _check_mirror(mirror: str | None) -> None:
         )
 
 
-def _places(source: Source, mirror: str | None) -> Iterator[str]:
-    """Where to ask, in turn. A set is asked for as a whole, then (an address that ends in `/`) file by file."""
+def _ways(source: Source, mirror: str | None) -> Iterator[tuple[str, Way]]:
+    """Where to ask, in turn, and how."""
     if mirror:
+        base = mirror.rstrip("/")
         for path in (str(source.path), *(one.path for one in source.same)):
-            yield f"{mirror.rstrip('/')}/{quote(path)}"
+            yield f"{base}/{quote(path)}", transfer.obtain
         if source.members:
-            yield f"{mirror.rstrip('/')}/{quote(str(source.path.parent))}/"
-    yield f"{source.url.rstrip('/')}/" if source.members else source.url
+            yield f"{base}/{quote(str(source.path.parent))}", gather.one_by_one
+    if source.archive:
+        yield source.archive, gather.from_archive
+    yield source.url, gather.one_by_one if source.members else transfer.obtain

@@ -5,45 +5,27 @@ as a mirror as it is. Where an entry names other files of the same content (`sam
 them, under its own path or the official one; it is checked against its own record and stored under the
 official path.
 
-A set of many files is one entry: `members` names a table of their paths and checksums, `url` the folder
-they lie under. What lies in data/raw, and is downloaded, checked and read as one file, is a zip without
-compression of that table and the members in its order; its bytes depend on nothing else.
+A set of many files is one entry: `members` names the table of them, `url` the folder they lie under. What
+lies in data/raw, and is checked and read as one file, is the zip that `seqbench.sets` makes of them.
 """
 
 from __future__ import annotations
 
-import csv
-import functools
-import hashlib
-import io
 import tomllib
-import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Self
 from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from seqbench import files
+from seqbench import files, sets
 from seqbench.errors import DataError, InputError, nearest
 from seqbench.records import Count, Record
+from seqbench.sets import Wrong
 
 PATH = Path("data/sources.toml")
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-def _file_names(path: str) -> None:
-    if {"", ".", ".."} & set(path.split("/")):
-        raise ValueError("its path must name a file, without empty parts, '.' or '..'")
-
-
-class Member(NamedTuple):
-    """One file of a set."""
-
-    path: str
-    sha256: str
-    bytes: int
 
 
 class Same(Record):
@@ -57,7 +39,7 @@ class Same(Record):
     @field_validator("path")
     @classmethod
     def _plain(cls, path: str) -> str:
-        _file_names(path)
+        sets.file_path(path)
         return path
 
 
@@ -75,10 +57,9 @@ class Source(Record):
     optional: bool = False
     """Left out of `seqbench fetch --all`: fetched when it is named or a task's settings need it."""
     members: str = ""
-    """Of a set: a table in CSV with path, sha256 and bytes of each file, and what else its task wants to know of it.
-    Then `sha256` is that of the table, and `bytes` those of the zip."""
+    """Of a set: the file of its table. Then `sha256` is that of the table, and `bytes` those of the zip."""
     archive: str = ""
-    """Of a set: an archive that holds the members, in a folder of its own. Its own bytes may change."""
+    """Of a set: a zip at the origin that holds the members in a folder of its own. Its own bytes may change."""
     same: tuple[Same, ...] = ()
     """Other files of the same content."""
 
@@ -90,8 +71,16 @@ class Source(Record):
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("not an http:// or https:// URL")
-        _file_names(unquote(parts.path).removeprefix("/"))
+        sets.file_path(unquote(parts.path).removeprefix("/"))
         return url
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> Self:
+        if self.archive and not self.members:
+            raise ValueError("'archive' is for a set of files, whose table 'members' names")
+        if self.members and self.same:
+            raise ValueError("'same' is not for a set of files")
+        return self
 
     @property
     def path(self) -> PurePosixPath:
@@ -103,6 +92,13 @@ class Source(Record):
     def accepted(self) -> dict[str, int]:
         """Bytes by sha256 of every file that is taken for this one: the official one, then `same`."""
         return {self.sha256: self.bytes} | {one.sha256: one.bytes for one in self.same}
+
+    def expected(self, sizes: Iterable[int]) -> str:
+        """The accepted files of these sizes, in words."""
+        if self.members:
+            return f"{self.bytes} bytes (for the files of {self.members})"
+        found = (f"{size} bytes (sha256 {digest})" for digest, size in self.accepted.items() if size in sizes)
+        return " or ".join(found)
 
 
 def read(path: Path = PATH) -> dict[str, Source]:
@@ -129,7 +125,7 @@ def _source(name: str, table: object, where: str) -> Source:
         if key not in known:
             raise InputError(f"unknown key '{key}'", f"{where}.{key}", nearest(key, known))
     try:
-        return Source.from_data({"name": name, **(_set(table, where) if table.get("members") else table)})
+        return Source.from_data({"name": name, **(_set(table, where) if "members" in table else table)})
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join([where, *map(str, first["loc"])])
@@ -138,73 +134,17 @@ def _source(name: str, table: object, where: str) -> Source:
         raise InputError(str(error), where, "use texts, whole numbers and lists of texts") from None
 
 
-# ---------------------------------------------------------------- sets of files
-
-TABLE = "members.csv"
-"""The table's name in the zip of a set."""
-HEADERS = 30 + 46
-"""Bytes that a zip without compression holds for each file, besides its content and twice its name."""
-END = 22
-
-
 def _set(table: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """An entry of a set with the sha256 of its table and the bytes of its zip."""
+    """An entry of a set with what follows from its table."""
+    for key in ("sha256", "bytes"):
+        if key in table:
+            raise InputError(f"'{key}' of a set follows from its table of members", f"{where}.{key}", "leave it out")
     path = Path(str(table["members"]))
     if not path.is_file():
-        raise InputError(
-            "the table of members is missing", f"{where}.members = {path}", "restore it from version control"
-        )
-    content = path.read_bytes()
-    sizes = [(TABLE, len(content)), *((one.path, one.bytes) for one in members(path))]
-    size = END + sum(HEADERS + 2 * len(name.encode()) + bytes_ for name, bytes_ in sizes)
-    return {**table, "sha256": hashlib.sha256(content).hexdigest(), "bytes": size}
-
-
-@functools.lru_cache(maxsize=8)
-def members(path: Path) -> tuple[Member, ...]:
-    """The files of a set, in the order of its table. InputError names the first bad line."""
-    found: list[Member] = []
-    rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline=""))
-    for number, row in enumerate(rows, start=2):
-        try:
-            member = Member(row["path"], row["sha256"], int(row["bytes"]))
-            _file_names(member.path)
-        except (KeyError, TypeError, ValueError) as error:
-            fix = "each line: path,sha256,bytes and what else the task wants to know"
-            raise InputError(f"not a member ({error})", f"{path}, line {number}", fix) from None
-        found.append(member)
-    return tuple(found)
-
-
-def pack(source: Source, contents: Iterable[bytes], to: Path) -> None:
-    """Write the zip of a set: its table, then the members' contents in its order."""
-    table = Path(source.members)
-    names = [TABLE, *(one.path for one in members(table))]
-    with zipfile.ZipFile(to, "w", zipfile.ZIP_STORED, allowZip64=False) as archive:
-        for name, content in zip(names, _after(table.read_bytes(), contents), strict=True):
-            info = zipfile.ZipInfo(name)  # of 1980, with no attributes: the bytes depend on the members only
-            info.create_system = 3
-            archive.writestr(info, content)
-
-
-def _after(first: bytes, others: Iterable[bytes]) -> Iterable[bytes]:
-    yield first
-    yield from others
-
-
-def _check_packed(path: Path, source: Source) -> None:
-    """Every file in the zip of a set against the table. Raises Wrong, naming the first that differs."""
-    wanted = {TABLE: source.sha256} | {one.path: one.sha256 for one in members(Path(source.members))}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if archive.namelist() != list(wanted):
-                raise Wrong("its files are not those of the table of members")
-            for name, digest in wanted.items():
-                found = hashlib.sha256(archive.read(name)).hexdigest()
-                if found != digest:
-                    raise Wrong(f"{name}: sha256 is {found}, expected {digest}")
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        raise Wrong(f"not the zip that it should be ({' '.join(str(error).split())})") from None
+        fix = "restore it from version control, or name the table's file"
+        raise InputError("the table of members is missing", f"{where}.members = {path}", fix)
+    sha256, size = sets.measure(path)
+    return {**table, "sha256": sha256, "bytes": size}
 
 
 # ---------------------------------------------------------------- files in place
@@ -228,10 +168,6 @@ def identify(source: Source, root: Path) -> str:
         raise DataError(what, str(path), fix) from None
 
 
-class Wrong(Exception):
-    """A file has other bytes than any that is accepted."""
-
-
 def check(path: Path, source: Source) -> str:
     """sha256 of a file anywhere, which must be one that is taken for the source. Raises Wrong."""
     sizes = source.accepted.values()
@@ -241,10 +177,9 @@ def check(path: Path, source: Source) -> str:
         size = path.stat().st_size
         if size not in sizes:
             kind = "truncated" if size < max(sizes) else "too long"
-            expected = " or ".join(f"{size} (sha256 {digest})" for digest, size in source.accepted.items())
-            raise Wrong(f"{kind}: {size} bytes, expected {expected}")
+            raise Wrong(f"{kind}: {size} bytes, expected {source.expected(sizes)}")
         if source.members:
-            _check_packed(path, source)
+            sets.check(path, Path(source.members), source.sha256)
             return source.sha256
         found = files.sha256_file(path)
     if found not in source.accepted:

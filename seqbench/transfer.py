@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from time import sleep
 from typing import TypeVar
@@ -15,7 +16,8 @@ from urllib.request import url2pathname
 import httpx
 
 from seqbench import files
-from seqbench.sources import Source, Wrong, check
+from seqbench.sets import Wrong
+from seqbench.sources import Source, check
 
 ATTEMPTS = 4
 """Requests without a new byte before a place counts as down."""
@@ -26,6 +28,7 @@ LONGEST_WAIT = 60.0
 TIMEOUT = httpx.Timeout(30.0, connect=10.0, pool=None)
 """Seconds without a byte."""
 PASSING = {408, 425, 429, 500, 502, 503, 504}
+LACKING = {404, 410}
 CHUNK = 1 << 16
 
 T = TypeVar("T")
@@ -34,11 +37,14 @@ Progress = Callable[[str, int, int], None]
 
 
 class Fault(Exception):
-    """A place did not give the file; `passing`: it may the next time, after `wait` seconds."""
+    """A place did not give the file.
 
-    def __init__(self, reason: str, passing: bool = False, wait: float | None = None) -> None:
+    `passing`: it may the next time, after `wait` seconds. `lacking`: it is there, and has no such file.
+    """
+
+    def __init__(self, reason: str, passing: bool = False, wait: float | None = None, lacking: bool = False) -> None:
         super().__init__(reason)
-        self.passing, self.wait = passing, wait
+        self.passing, self.wait, self.lacking = passing, wait, lacking
 
 
 def public(url: str) -> str:
@@ -48,7 +54,7 @@ def public(url: str) -> str:
 
 
 def obtain(client: httpx.Client, url: str, part: Path, source: Source, report: Progress) -> None:
-    """Make `part` the whole file, on disk; wrong bytes are thrown away and asked for once more."""
+    """Make `part` the whole file; wrong bytes are thrown away and asked for once more."""
     for last in (False, True):
         try:
             _transfer(client, url, part, source, report)
@@ -59,9 +65,44 @@ def obtain(client: httpx.Client, url: str, part: Path, source: Source, report: P
             if last:
                 raise
         else:
-            with files.machine_errors(part), part.open("rb") as file:
-                os.fsync(file.fileno())
             return
+
+
+def obtain_any(client: httpx.Client, url: str, part: Path, most: int, report: Callable[[int], None]) -> None:
+    """Make `part` a whole file whose bytes nobody promises, of `most` bytes at most. Raises Fault.
+
+    Where the place allows it goes on from what is there, though that may be of another file.
+    """
+
+    def once() -> None:
+        have = _size(part)
+        with _answer(client, url, part, have, lambda place: place.startswith(f"bytes {have}-")) as (response, resumed):
+            too_long = Fault(f"sent more than {most} bytes")
+            _write(_at_most(most - resumed * have, response.iter_raw(), too_long), part, resumed, report)
+
+    patiently(once, lambda: _size(part))
+
+
+def read(client: httpx.Client, url: str, most: int) -> bytes:
+    """A small file, in memory: of one that is longer, no more than `most` + 1 bytes. Raises Fault."""
+
+    def once() -> bytes:
+        if url.startswith("file:"):
+            return _read_local(url, most + 1)
+        try:
+            with client.stream("GET", url) as response:
+                if response.status_code != 200:
+                    raise refusal(response)
+                content = bytearray()
+                for chunk in response.iter_raw(CHUNK):
+                    content += chunk
+                    if len(content) > most:
+                        break
+                return bytes(content[: most + 1])
+        except httpx.HTTPError as error:
+            raise fault_of(error) from None
+
+    return patiently(once, lambda: 0)
 
 
 def _size(path: Path) -> int:
@@ -100,66 +141,58 @@ def patiently(once: Callable[[], T], arrived: Callable[[], int]) -> T:
             sleep(fault.wait if fault.wait is not None else BACKOFF * 2 ** (failed - 1) * jitter)
 
 
-def read(client: httpx.Client, url: str, most: int) -> bytes:
-    """A small file of `most` bytes at most, in memory. Raises Fault; one that is longer comes without its end."""
-
-    def once() -> bytes:
-        if url.startswith("file:"):
-            return _read_local(url, most)
-        try:
-            with client.stream("GET", url) as response:
-                if response.status_code != 200:
-                    raise refusal(response)
-                content = b""
-                for chunk in response.iter_raw():
-                    content += chunk
-                    if len(content) > most:
-                        break
-                return content
-        except httpx.HTTPError as error:
-            raise fault_of(error) from None
-
-    return patiently(once, lambda: 0)
+def _local(url: str) -> Path:
+    return Path(url2pathname(urlsplit(url).path))
 
 
 def _read_local(url: str, most: int) -> bytes:
     try:
         with _local(url).open("rb") as file:
-            return file.read(most + 1)
+            return file.read(most)
     except OSError as error:
-        raise Fault(os.strerror(error.errno or 0)) from None
-
-
-def _local(url: str) -> Path:
-    return Path(url2pathname(urlsplit(url).path))
+        raise Fault(os.strerror(error.errno or 0), lacking=True) from None
 
 
 def _copy(url: str, part: Path, source: Source, report: Progress) -> None:
     try:
         with _local(url).open("rb") as file:
             total = _total(os.fstat(file.fileno()).st_size, source)
-            _write(iter(lambda: file.read(CHUNK), b""), part, "wb", source, total, report)
+            chunks = _at_most(total, iter(lambda: file.read(CHUNK), b""), _too_long(source, total))
+            _write(chunks, part, False, lambda done: report(source.name, done, total))
     except OSError as error:
-        raise Fault(os.strerror(error.errno or 0)) from None
+        raise Fault(os.strerror(error.errno or 0), lacking=True) from None
 
 
 def _request(client: httpx.Client, url: str, part: Path, source: Source, report: Progress) -> None:
-    """One request, for what `part` lacks; a server that ignores Range sends the whole again."""
+    """One request, for what `part` lacks."""
     have, sizes = _size(part), source.accepted.values()
     have = have if have < max(sizes) else 0
     rest = {f"bytes {have}-{size - 1}/{whole}" for size in sizes if size > have for whole in (size, "*")}
+    with _answer(client, url, part, have, rest.__contains__) as (response, resumed):
+        length = response.headers.get("Content-Length", "")
+        total = _total(int(length) + resumed * have if length.isdecimal() else None, source)
+        chunks = _at_most(total - resumed * have, response.iter_raw(), _too_long(source, total))
+        _write(chunks, part, resumed, lambda done: report(source.name, done, total))
+
+
+@contextlib.contextmanager
+def _answer(
+    client: httpx.Client, url: str, part: Path, have: int, is_rest: Callable[[str], bool]
+) -> Iterator[tuple[httpx.Response, bool]]:
+    """The answer to a request for what `part` lacks, and whether it is that, by its Content-Range.
+
+    A server that ignores Range sends the whole again. Raises Fault.
+    """
     try:
         with client.stream("GET", url, headers={"Range": f"bytes={have}-"} if have else {}) as response:
             status = response.status_code
-            resumed = have > 0 and status == 206 and response.headers.get("Content-Range") in rest
+            resumed = have > 0 and status == 206 and is_rest(response.headers.get("Content-Range", ""))
             if have and not resumed and status in (206, 416):
                 part.unlink()
                 raise Fault(f"answered {status} with another range than the one asked for", passing=True, wait=0.0)
             if status != 200 and not resumed:
                 raise refusal(response)
-            length = response.headers.get("Content-Length", "")
-            total = _total(int(length) + resumed * have if length.isdecimal() else None, source)
-            _write(response.iter_raw(), part, "ab" if resumed else "wb", source, total, report)
+            yield response, resumed
     except httpx.HTTPError as error:
         raise fault_of(error) from None
 
@@ -177,6 +210,7 @@ def refusal(response: httpx.Response) -> Fault:
         f"answered {response.status_code} {response.reason_phrase}".rstrip(),
         passing=response.status_code in PASSING,
         wait=min(float(asked), LONGEST_WAIT) if asked.isdecimal() else None,
+        lacking=response.status_code in LACKING,
     )
 
 
@@ -192,13 +226,22 @@ def fault_of(error: httpx.HTTPError) -> Fault:
     return Fault(reason, passing)
 
 
-def _write(chunks: Iterable[bytes], part: Path, mode: str, source: Source, total: int, report: Progress) -> None:
-    with files.machine_errors(part), part.open(mode) as file:
+def _at_most(room: int, chunks: Iterable[bytes], too_long: Exception) -> Iterator[bytes]:
+    for chunk in chunks:
+        room -= len(chunk)
+        if room < 0:
+            raise too_long
+        yield chunk
+
+
+def _too_long(source: Source, total: int) -> Wrong:
+    return Wrong(f"more than the expected {source.expected([total])}")
+
+
+def _write(chunks: Iterable[bytes], part: Path, resumed: bool, report: Callable[[int], None]) -> None:
+    with files.machine_errors(part), part.open("ab" if resumed else "wb") as file:
         done = file.tell()
         for chunk in chunks:
             done += len(chunk)
-            if done > total:
-                digest = next(digest for digest, size in source.accepted.items() if size == total)
-                raise Wrong(f"more than the expected {total} bytes (sha256 {digest})")
             file.write(chunk)
-            report(source.name, done, total)
+            report(done)

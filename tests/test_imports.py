@@ -17,9 +17,11 @@ RANK = {
     "errors": 0,
     "files": 1,
     "records": 2,
+    "music": 3,
     "prepared": 3,
     "tasks": 4,
     "archs": 4,
+    "sets": 3,
     "sources": 4,
     "transfer": 5,
     "gather": 6,
@@ -74,7 +76,7 @@ def test_imports_go_one_way(path: Path) -> None:
         if words[0] not in RANK:  # seqbench.__version__
             continue
         if words[0] == own:
-            private = len(words) > 1 and (words[1].startswith("_") or own in ("analyse", "report"))
+            private = len(words) > 1 and (words[1].startswith("_") or own in ("analyse", "report", "cli"))
             upwards = len(parts) > 1 and not (PACKAGE / own / f"{words[1]}.py").exists()
             assert private or upwards, f"{path.name} imports its sibling {name}"
         else:
