@@ -533,13 +533,13 @@ def test_the_loss_of_many_labels_by_hand() -> None:
     assert many[0, :, 1:].tolist() == [[1, 2, 1], [1, 0, 0]]
 
 
-def test_the_blank_begins_behind() -> None:
+def test_the_blank_begins_ahead() -> None:
     spec = Spec(
         **{"inputs": "values", "input_size": 2, "outputs": "ctc", "output_size": 3, "length": 4, "target_length": 2},
         **{"metric": "wer", "direction": "min", "causal": False},
     )
     plain = built(change(spec, outputs="every"))
-    late = built(spec)
+    ahead = built(spec)
     expected = plain.head.linear.bias.detach().clone()
-    expected[0] -= 3.0
-    assert torch.equal(late.head.linear.bias, expected)
+    expected[0] += 5.0
+    assert torch.equal(ahead.head.linear.bias, expected)
