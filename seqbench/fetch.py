@@ -72,6 +72,8 @@ def download(source: Source, to: Path, mirror: str | None, progress: Progress | 
         with files.lock(target.with_name(f".{target.name}.lock"), waiting=lambda: None):
             if not right(target, source):
                 _replace(source, target, mirror, report)
+    if source.members:  # also what a process left that was killed at its end
+        gather.clear(target.with_name(f".{target.name}.part"))
     size = target.stat().st_size
     report(source.name, size, size)
     return target
@@ -91,8 +93,6 @@ def _replace(source: Source, target: Path, mirror: str | None, report: Progress)
                 wrong = str(fault), public(url)
             else:
                 _settle(part, target)
-                if source.members:
-                    gather.clear(part)
                 return
     if wrong:
         record = source.members or PATH

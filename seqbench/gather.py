@@ -48,9 +48,10 @@ class Kept:
     def _has(self, member: Member) -> bool:
         path = self.folder / member.path
         try:
-            if path.is_file() and path.stat().st_size == member.size:
-                member.check(path.read_bytes())
-                return True
+            with files.machine_errors(path):
+                if path.is_file() and path.stat().st_size == member.size:
+                    member.check(path.read_bytes())
+                    return True
         except Wrong:
             pass
         return False

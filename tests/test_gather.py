@@ -416,6 +416,19 @@ def test_an_archive_begun_is_removed_when_a_mirror_had_the_zip(
     assert left(tmp_path / "raw") == {f"{FOLDER}/many.zip"}
 
 
+def test_what_a_process_left_that_was_killed_at_its_end_goes(origin: Host, tmp_path: Path) -> None:
+    wanted = entry(tmp_path, origin.url)
+    target = fetch.download(wanted, tmp_path / "raw", None, None)
+    left_over = target.with_name(f".{target.name}.members")
+    left_over.mkdir()
+    (left_over / "a").write_bytes(b"a")
+    target.with_name(f".{target.name}.archive.part").write_bytes(b"b")
+    asked = len(origin.seen)
+    assert fetch.download(wanted, tmp_path / "raw", None, None) == target
+    assert len(origin.seen) == asked
+    assert {path.name for path in target.parent.iterdir()} == {target.name, f".{target.name}.lock"}
+
+
 def test_a_wrong_zip_stays_until_the_right_one_is_whole(origin: Host, tmp_path: Path) -> None:
     zipped = tmp_path / "raw" / FOLDER / "many.zip"
     zipped.parent.mkdir(parents=True)
