@@ -210,6 +210,8 @@ class TrainSettings(Record):
     eval_every: Count = 500
     """Steps between two looks at the validation split."""
     schedule: Literal["constant", "plateau", "cosine"] = "plateau"
+    warmup: Annotated[int, Field(ge=0)] = 0
+    """Steps in which the learning rate first rises in a line to what the schedule says (Vaswani et al. 2017, eq. 3)."""
     plateau_patience: Annotated[int, Field(ge=0)] = 2
     """Evaluations without a better validation loss before the learning rate is halved."""
     patience: Annotated[int, Field(ge=0)] = 6

@@ -30,7 +30,12 @@ def learning_rate(base: float, step: int, curve: list[Point], settings: TrainSet
     "cosine": base (1 + cos(pi step / steps)) / 2 (Loshchilov and Hutter 2017, eq. 5, no restart).
     "plateau": halved whenever more than `plateau_patience` evaluations in a row were not better
     than the best (torch's ReduceLROnPlateau with factor 0.5 and threshold 0).
+    Of the first `warmup` steps the n-th, from 1, has n / warmup of that.
     """
+    return _scheduled(base, step, curve, settings, direction) * min((step + 1) / max(settings.warmup, 1), 1.0)
+
+
+def _scheduled(base: float, step: int, curve: list[Point], settings: TrainSettings, direction: str) -> float:
     if settings.schedule == "cosine":
         return base * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
     rate = base

@@ -461,6 +461,14 @@ def test_cosine_starts_at_the_rate_and_ends_at_nothing() -> None:
     assert rates == pytest.approx([2.0, 1.0, 0.0])
 
 
+@pytest.mark.parametrize("kind", ["constant", "cosine", "plateau"])
+def test_warming_up_is_a_line_to_the_rate_of_the_schedule(kind: str) -> None:
+    plain = TrainSettings.from_data({"schedule": kind, "steps": 40})
+    warm = plain.model_copy(update={"warmup": 4})
+    rates = [[schedule.learning_rate(2.0, step, [], of, "min") for step in range(40)] for of in (plain, warm)]
+    assert [b / a for a, b in zip(*rates, strict=True)] == pytest.approx([0.25, 0.5, 0.75] + [1.0] * 37)
+
+
 def test_early_stopping_counts_from_the_best() -> None:
     def curve(*values: float) -> list[Point]:
         return [Point(step=i, loss=0.0, valid=v, learning_rate=1.0) for i, v in enumerate(values)]
