@@ -114,7 +114,10 @@ def test_the_report_and_its_table_are_there(finished: Path) -> None:
     assert len(page) < 1_500_000
     assert len(table) == 2 * 2 * 2
     assert set(table["status"]) == {"ok"}
-    for command in ("seqbench train adding-8 lstm --seed 1 --preset quick", "seqbench train digits rnn --seed 2"):
+    for command in (
+        "seqbench train adding-8 lstm --seed 1 --seed 2 --preset quick",
+        "seqbench train digits rnn --seed 1 --seed 2",
+    ):
         assert command in page
 
 
