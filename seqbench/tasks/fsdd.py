@@ -6,7 +6,7 @@ CC BY-SA 4.0). Input: 40 log-mel bands every 10 ms, each standardised by the tra
 Two splits, side by side. "official": takes 0 to 4 for test as the source says, here 5 to 9 for validation, 10 to 49
 for training; all speakers are in all splits. "speakers": george and yweweler, the first and the last by name, for
 test (1000 recordings), theo for validation, the other three for training. Two, because speakers differ more than
-architectures: the strong control, with each speaker held out alone, has from 0.52 (george) to 0.88 (yweweler). That
+architectures: the strong control, with each speaker held out alone, has from 0.52 (george) to 0.92 (theo). That
 score says how a model fares with these two, and not with speakers in general.
 
 Score: accuracy. We know of no published scores of sequence models on either split.
