@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from seqbench.errors import DataError, MachineError
+from seqbench.errors import DataError, InputError, MachineError
 
 _ASKING = threading.Lock()
 
@@ -103,6 +103,13 @@ def read_json(path: Path, fix: str) -> Any:
         raise DataError("a file is missing", str(path), fix) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"not valid JSON ({error})", str(path), fix) from None
+
+
+def existing(path: str | Path) -> Path:
+    """A person's file, which must be there. InputError where it is not."""
+    if not Path(path).is_file():
+        raise InputError("the file is missing", str(path), "give the path of a file, from the folder of the clone")
+    return Path(path)
 
 
 def sha256_file(path: Path) -> str:

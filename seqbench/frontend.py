@@ -54,10 +54,6 @@ class Frontend(nn.Module):
         self.linear = nn.Linear(features, width)
         self.dropout = nn.Dropout(spec.dropout)
 
-    def steps(self, inputs: Steps) -> Steps:
-        """How many steps the core sees of so many: a number, or lengths (batch,)."""
-        return inputs if self.convolutions is None else halved(halved(inputs))
-
     def embed(self, x: Tensor) -> Tensor:
         """Tokens (batch, time) -> (batch, time, embedding), at about unit variance."""
         assert self.embedding is not None

@@ -40,7 +40,7 @@ class Model(nn.Module):
         self.spec = spec
         self.arch = arch
         self.frontend = Frontend(spec, width)
-        length = self.frontend.steps(spec.length)
+        length = spec.seen(spec.length)
         self.core = archs.find(arch)(width, length=length, causal=spec.causal, **core_settings)
         self.head = Head(spec, width)
 
@@ -56,7 +56,7 @@ class Model(nn.Module):
 
     def steps(self, lengths: Tensor | None) -> Tensor | None:
         """Steps of the core, and so of outputs for each step, of items of these lengths (batch,)."""
-        return None if lengths is None else self.frontend.steps(lengths)
+        return None if lengths is None else self.spec.seen(lengths)
 
     def carry(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """A window of a stream, on from the state after the one before: x (batch, time), state.
@@ -99,7 +99,7 @@ class Model(nn.Module):
         if not self.spec.causal:
             return 0
         h_t, state = self.head.linear.weight.new_zeros(1, self.head.linear.in_features), None
-        for _ in range(self.frontend.steps(self.spec.length)):
+        for _ in range(self.spec.seen(self.spec.length)):
             _, state = self.core_step(h_t, state)
         return parts.bytes_of(state)
 
@@ -219,7 +219,8 @@ def loss(outputs: Tensor, y: Tensor, spec: Spec, steps: Tensor | None = None) ->
         return alignment(outputs, y, steps).sum() / (y != UNSCORED).sum()
     if spec.outputs == "multilabel":
         scored = y[..., 0] != UNSCORED
-        return many(outputs, y)[..., 0].masked_fill(~scored, 0.0).sum() / scored.sum()
+        loss = F.binary_cross_entropy_with_logits(outputs, y.to(outputs.dtype), reduction="none").sum(-1)
+        return loss.masked_fill(~scored, 0.0).sum() / scored.sum()
     return F.cross_entropy(outputs.reshape(-1, spec.output_size), y.reshape(-1).long(), ignore_index=UNSCORED)
 
 

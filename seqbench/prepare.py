@@ -10,8 +10,8 @@ import numpy as np
 
 from seqbench import files, prepared, sources, tasks
 from seqbench.errors import DataError, InputError
-from seqbench.prepared import Prepared
-from seqbench.records import Controls, Manifest
+from seqbench.prepared import SPLITS, Array, Prepared
+from seqbench.records import UNSCORED, Controls, Manifest, Spec
 
 
 def prepare(task: str, settings: Mapping[str, Any], root: Path) -> Manifest:
@@ -39,16 +39,32 @@ def _prepare(task: str, settings: Mapping[str, Any], root: Path, folder: Path) -
     raw = {name: sources.raw_file(source, root / "raw") for name, source in wanted.items()}
     raw |= {str(path): path for path in job.own_files()}
     arrays, defects = job.arrays(raw)
+    spec = job.spec(arrays)
+    if spec.outputs == "ctc":
+        _check_alignable(task, arrays, spec)
     return prepared.write(
         folder,
         task=task,
         settings=settings,
         version=kind.VERSION,
-        spec=job.spec(arrays),
+        spec=spec,
         arrays=arrays,
         defects=defects,
         sources=hashes,
     )
+
+
+def _check_alignable(task: str, arrays: Mapping[str, Array], spec: Spec) -> None:
+    """Every item has a step for each label and one for the blank between equal ones: else its loss is infinite."""
+    for split in SPLITS:
+        y = arrays[f"{split}.y"]
+        again = (y[:, 1:] == y[:, :-1]) & (y[:, 1:] != UNSCORED)
+        needed = (y != UNSCORED).sum(axis=1) + again.sum(axis=1)
+        steps = np.broadcast_to(spec.seen(arrays.get(f"{split}.lengths", np.array(spec.length))), needed.shape)
+        if (steps < needed).any():
+            item = int((steps < needed).argmax())
+            what = f"{steps[item]} steps are too few for {needed[item]} labels and blanks"
+            raise InputError(what, f"task {task}, {split}, item {item}", "leave it out, or give it more steps")
 
 
 def _all_accepted(read: Mapping[str, str], accepted: Mapping[str, set[str]]) -> bool:
@@ -57,10 +73,8 @@ def _all_accepted(read: Mapping[str, str], accepted: Mapping[str, set[str]]) -> 
 
 
 def _own_digest(path: Path) -> str:
-    if not path.is_file():
-        raise InputError("the file is missing", str(path), "give the path of a file, from the folder of the clone")
     with files.machine_errors(path):
-        return files.sha256_file(path)
+        return files.sha256_file(files.existing(path))
 
 
 def _intact(folder: Path) -> Manifest | None:

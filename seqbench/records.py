@@ -143,6 +143,10 @@ class Spec(Record):
     ceiling: float | None = None
     """Best known or possible score, where there is one."""
 
+    def seen(self, steps: Any) -> Any:
+        """How many steps the core sees of so many: a number, or an array or tensor of them."""
+        return (steps + 3) // 4 if self.frontend == "spectrogram" else steps
+
     @property
     def watched(self) -> tuple[str, Literal["max", "min"]]:
         """The score that epochs and learning rates are chosen by, on validation, and its direction."""

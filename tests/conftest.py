@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import host
 import pytest
 import small
 
@@ -27,6 +28,24 @@ def mirror() -> str:
     if not address:
         pytest.skip("no data mirror: SEQBENCH_TEST_MIRROR is not set")
     return address
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[], host.Host]]:
+    """Starts HTTP hosts on the loopback, which misbehave as told."""
+    with host.serving() as start:
+        yield start
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds that a download would have waited between two requests."""
+    from seqbench import transfer
+
+    found: list[float] = []
+    monkeypatch.setattr(transfer, "sleep", found.append)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -7,16 +7,18 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from host import Host, serving
+from host import Host
 
 from seqbench import fetch, files, sources, tasks, transfer
 from seqbench.errors import DataError, InputError, MachineError, NetworkError
 from seqbench.sources import Same, Source
+
+pytestmark = pytest.mark.usefixtures("waits")
 
 CONTENT = hashlib.shake_256(b"content").digest(200_000)
 OTHER = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])
@@ -27,25 +29,10 @@ THERE = "derived/variant.bin"
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[], Host]]:
-    with serving() as start:
-        yield start
-
-
-@pytest.fixture
 def origin(serve: Callable[[], Host]) -> Host:
     host = serve()
     host.contents[TAIL] = CONTENT
     return host
-
-
-@pytest.fixture(autouse=True)
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds that a download would have waited between two requests."""
-    found: list[float] = []
-    monkeypatch.setattr(transfer, "sleep", found.append)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    return found
 
 
 @pytest.fixture

@@ -16,11 +16,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from host import Host, serving
+from host import Host
 
 from seqbench import fetch, files, gather, sources, transfer
 from seqbench.errors import DataError, MachineError, NetworkError
 from seqbench.sources import Source
+
+pytestmark = pytest.mark.usefixtures("waits")
 
 FOLDER = "owner/repo/commit"
 ARCHIVE = "owner/repo/archive/commit.zip"
@@ -129,12 +131,6 @@ def at(name: str) -> str:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[], Host]]:
-    with serving() as start:
-        yield start
-
-
-@pytest.fixture
 def origin(serve: Callable[[], Host]) -> Host:
     """Has the set as single files, and no archive."""
     host = serve()
@@ -150,15 +146,6 @@ def hub() -> Iterator[Hub]:
     yield host
     host.shutdown()
     host.server_close()
-
-
-@pytest.fixture(autouse=True)
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds that a download would have waited between two requests."""
-    found: list[float] = []
-    monkeypatch.setattr(transfer, "sleep", found.append)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-    return found
 
 
 # ---------------------------------------------------------------- an archive made on demand

@@ -1,12 +1,13 @@
-"""Of every task whose items differ in length, with every core: an item alone scores as it does among others."""
+"""Of every task whose items differ in length: an item alone scores as among others, and little is padding."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from small import SMALL, Raw, write
+from small import SMALL, Raw, Real, write
 from torch import Tensor
 
 from seqbench import archs, batches, model
@@ -79,3 +80,33 @@ def test_an_item_alone_scores_as_among_others(made: Any, name: str, arch: str) -
     alone = torch.cat([losses(net, split, one[None]) for one in index])
     torch.testing.assert_close(together, alone, rtol=1e-8, atol=1e-8)
     assert len(set(together.tolist())) > 1
+
+
+def wasted(split: OnDevice, batch: int) -> float:
+    """The share of padding in the inputs of three epochs of training."""
+    items = batches.training(split, batch, seed=1)
+    assert isinstance(items, batches.Items) and isinstance(items.order, batches.AlikeOrder)
+    there = real = 0
+    for step in range(3 * items.order.count):
+        x, _, lengths, _ = items(step)
+        assert lengths is not None
+        there, real = there + len(x) * x.shape[1], real + int(lengths.sum())
+    return 1 - real / there
+
+
+@pytest.mark.mirror
+@pytest.mark.parametrize(
+    ("name", "settings", "batch"),
+    [
+        ("jsb", {}, 16),
+        ("nottingham", {}, 16),
+        ("fsdd", {}, 32),
+        ("fsdd_strings", {"train": 1000, "valid": 20, "test": 20}, 8),
+    ],
+)
+def test_less_than_15_percent_is_padding(
+    name: str, settings: dict[str, Any], batch: int, real: Real, tmp_path: Path
+) -> None:
+    data = write(name, settings, real(name), tmp_path)
+    split = batches.Splits(data, torch.device("cpu")).train
+    assert wasted(split, batch) < 0.15

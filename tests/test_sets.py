@@ -13,15 +13,17 @@ import threading
 import time
 import tracemalloc
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from host import Host, serving
+from host import Host
 
-from seqbench import fetch, files, gather, sets, sources, transfer
+from seqbench import fetch, files, gather, sets, sources
 from seqbench.errors import DataError, InputError, MachineError, NetworkError
 from seqbench.sources import Source
+
+pytestmark = pytest.mark.usefixtures("waits")
 
 FOLDER = "owner/repo/commit"
 ARCHIVE = "owner/repo/archive/commit.zip"
@@ -91,26 +93,11 @@ def left(folder: Path) -> set[str]:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[], Host]]:
-    with serving() as start:
-        yield start
-
-
-@pytest.fixture
 def origin(serve: Callable[[], Host]) -> Host:
     """Has the set as single files."""
     host = serve()
     host.contents = {at(name): one for name, one in FILES.items()}
     return host
-
-
-@pytest.fixture(autouse=True)
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds that a download would have waited between two requests."""
-    found: list[float] = []
-    monkeypatch.setattr(transfer, "sleep", found.append)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    return found
 
 
 def asked(host: Host) -> list[str]:

@@ -353,19 +353,6 @@ def test_a_shortest_string_above_the_longest_is_an_input_error(raw: Raw) -> None
     assert error.value.where == "shortest = 4, longest = 3"
 
 
-def test_a_string_with_too_few_steps_is_an_input_error() -> None:
-    """Two equal digits and another need a blank between the equal ones: four steps, at four frames each."""
-    arrays = {}
-    for split in SPLITS:
-        arrays |= {f"{split}.y": np.array([[3, 3, 5, UNSCORED]]), f"{split}.lengths": np.array([13])}
-    fsdd_strings.check_steps(arrays)
-    arrays["valid.lengths"] = np.array([12])
-    with pytest.raises(InputError, match="3 steps are too few for 4 labels and blanks") as error:
-        fsdd_strings.check_steps(arrays)
-    assert error.value.where == "fsdd_strings, valid, string 0"
-    assert "data_seed" in error.value.fix
-
-
 # ---------------------------------------------------------------- Speech Commands
 
 

@@ -48,7 +48,8 @@ def fetch(args: argparse.Namespace) -> None:
             lambda name, done, total: bars.update(rows[name], completed=done, total=total),
         )
     for source, path in zip(wanted, paths, strict=True):
-        plans.say(f"{source.name}: {path.stat().st_size} bytes, sha256 as pinned")
+        pinned = "every file as pinned" if source.members else "sha256 as pinned"
+        plans.say(f"{source.name}: {path.stat().st_size} bytes, {pinned}")
 
 
 def prepare(args: argparse.Namespace) -> None:

@@ -31,21 +31,19 @@ def scratch(shape: tuple[int, ...], kind: Any) -> Array:
     return made
 
 
-def existing(item: str) -> Path:
-    """A person's file, which must be there."""
-    path = Path(item)
-    if not path.is_file():
-        raise InputError("the file is missing", item, "give the path of a file, from the folder of the clone")
-    return path
+def bad_file(what: str, path: Path, place: str = "") -> DataError:
+    """The error for a downloaded file, or a place in it, that is not what its format says."""
+    where = f"{path}, {place}" if place else str(path)
+    return DataError(what, where, f"delete {path.name} and fetch it again: seqbench fetch --all")
 
 
 def bad_line(what: str, path: Path, line: int) -> DataError:
-    """The error for a line (from 1) of a text file that is not what its format says."""
-    return DataError(what, f"{path}, line {line}", f"delete {path.name} and fetch it again: seqbench fetch --all")
+    """`bad_file` for a line (from 1) of a text file."""
+    return bad_file(what, path, f"line {line}")
 
 
 def bad_member(what: str, path: Path, name: str) -> DataError:
-    """The error for a member of an archive that is not what it should be."""
+    """The error for a member of an archive, which may be of an optional source, that is not what it should be."""
     fix = f"delete {path.name}, and fetch it again by its name in data/sources.toml: seqbench fetch NAME"
     return DataError(what, f"{path}, {name}", fix)
 

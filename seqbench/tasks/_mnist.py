@@ -11,11 +11,10 @@ from typing import Literal
 
 import numpy as np
 
-from seqbench.errors import DataError
 from seqbench.prepared import Array, Prepared
 from seqbench.records import Control, Count, Record, Spec
 from seqbench.tasks import Base
-from seqbench.tasks._common import cut_official, generator, logistic, majority
+from seqbench.tasks._common import bad_file, cut_official, generator, logistic, majority
 
 SIDE = 28
 MEAN, DEVIATION = 0.1307 * 255, 0.3081 * 255
@@ -26,19 +25,18 @@ LINEAR_ITEMS = 10_000
 
 def read_idx(path: Path, dimensions: int) -> Array:
     """An array of bytes from a gzipped IDX file (LeCun et al. 1998); DataError where it is none."""
-    fix = f"delete {path.name} and fetch it again: seqbench fetch --all"
     try:
         with gzip.open(path) as file:
             content = file.read()
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"not a whole gzip file ({error})", str(path), fix) from None
+        raise bad_file(f"not a whole gzip file ({error})", path) from None
     start = 4 + 4 * dimensions
     if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) < start:
-        raise DataError(f"not an IDX file of bytes in {dimensions} dimensions", str(path), fix)
+        raise bad_file(f"not an IDX file of bytes in {dimensions} dimensions", path)
     shape = tuple(int(size) for size in np.frombuffer(content[4:start], ">u4"))
     values = np.frombuffer(content[start:], np.uint8)
     if len(values) != math.prod(shape):
-        raise DataError(f"the header says {shape}, the file holds {len(values)} bytes", str(path), fix)
+        raise bad_file(f"the header says {shape}, the file holds {len(values)} bytes", path)
     return values.reshape(shape)
 
 
@@ -105,12 +103,11 @@ class Mnist(Base):
 
     def _read(self, raw: Mapping[str, Path], part: str) -> tuple[Array, Array]:
         images, labels = read_idx(raw[f"mnist-{part}-images"], 3), read_idx(raw[f"mnist-{part}-labels"], 1)
-        fix = "fetch the files again: seqbench fetch --all"
         if images.shape[1:] != (SIDE, SIDE):
-            raise DataError(f"images are {images.shape[1:]}, not (28, 28)", str(raw[f"mnist-{part}-images"]), fix)
+            raise bad_file(f"images are {images.shape[1:]}, not (28, 28)", raw[f"mnist-{part}-images"])
         if len(images) != len(labels) or not labels.size or labels.max() > 9:
             what = f"{len(labels)} labels up to {labels.max(initial=0)} for {len(images)} images of digits"
-            raise DataError(what, str(raw[f"mnist-{part}-labels"]), fix)
+            raise bad_file(what, raw[f"mnist-{part}-labels"])
         return images, labels
 
     def controls(self, data: Prepared) -> tuple[Control, ...]:

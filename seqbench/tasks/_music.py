@@ -9,7 +9,6 @@ from typing import ClassVar
 import numpy as np
 
 from seqbench import music
-from seqbench.errors import DataError
 from seqbench.prepared import SPLITS, Array, Prepared
 from seqbench.records import UNSCORED, Control, Record, Share, Spec
 from seqbench.tasks import Base
@@ -29,12 +28,6 @@ def roll(steps: Sequence[Iterable[int]]) -> Array:
 def pitches(keys: Array) -> music.Steps:
     """(time, 88) -> the pitches of each step."""
     return [(np.flatnonzero(row) + music.LOWEST).tolist() for row in np.asarray(keys)]
-
-
-def broken(what: str, path: Path, place: str = "") -> DataError:
-    """The error for a file, or a place in it, that is not what its format says."""
-    where = f"{path}, {place}" if place else str(path)
-    return DataError(what, where, f"delete {path.name} and fetch it again: seqbench fetch --all")
 
 
 class Rolls(Base):

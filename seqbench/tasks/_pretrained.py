@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from seqbench import files
 from seqbench.errors import InputError
 from seqbench.prepared import Array
-from seqbench.tasks._common import existing
 
 
 def shapes(channels: int) -> dict[str, tuple[int, ...]]:
@@ -38,7 +38,7 @@ def resnet18(path: Path, channels: int) -> dict[str, Array]:
     from safetensors.numpy import load
 
     try:
-        found = load(existing(str(path)).read_bytes())
+        found = load(files.existing(path).read_bytes())
     except (SafetensorError, ValueError, KeyError, TypeError) as error:  # the last two: a type that NumPy lacks
         what = f"not a safetensors file of plain numbers ({' '.join(str(error).split())})"
         raise InputError(what, str(path), "convert it: pickles are not read") from None

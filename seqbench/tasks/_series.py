@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from seqbench.errors import DataError, InputError, nearest
+from seqbench.errors import InputError, nearest
 from seqbench.prepared import Array
-from seqbench.tasks._common import scratch
+from seqbench.tasks._common import bad_file, scratch
 
 RIDGE = 1.0
 """Penalty that keeps the equations solvable and weighs nothing beside thousands of rows."""
@@ -39,8 +39,7 @@ def fetched(path: Path) -> Iterator[None]:
     try:
         yield
     except BadRow as bad:
-        fix = f"delete {path.name} and fetch it again: seqbench fetch --all"
-        raise DataError(bad.what, f"{path}, {bad.place}", fix) from None
+        raise bad_file(bad.what, path, bad.place) from None
 
 
 @contextmanager

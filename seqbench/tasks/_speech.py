@@ -11,14 +11,16 @@ import io
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from seqbench import files
 from seqbench.errors import InputError
-from seqbench.prepared import Array, Prepared
-from seqbench.tasks._common import bad_member
+from seqbench.prepared import SPLITS, Array, Prepared
+from seqbench.records import Control, Spec
+from seqbench.tasks import Base
+from seqbench.tasks._common import bad_member, logistic, majority
 
 BINS = 40
 WINDOW, HOP = 0.025, 0.010
@@ -185,10 +187,8 @@ def encode(path: Path, rate: int, data: Prepared) -> Array:
 
     Raises InputError where `read_wav` does, and for a recording longer than any that was prepared.
     """
-    if not path.is_file():
-        raise InputError("the file is missing", str(path), "give the path of a wav file")
     with files.machine_errors(path):
-        content = path.read_bytes()
+        content = files.existing(path).read_bytes()
     frames = log_mel(levelled(read_wav(content, str(path), rate)), rate)
     if len(frames) > data.spec.length:
         longest = (data.spec.length - 1) * HOP + WINDOW
@@ -213,3 +213,46 @@ def pooled(frames: Array) -> Array:
 def features(split: Mapping[str, Array]) -> Array:
     """`pooled` of every item of a split: (items, 161)."""
     return np.stack([pooled(x[:length]) for x, length in zip(split["x"], split["lengths"], strict=True)])
+
+
+# ---------------------------------------------------------------- tasks of one word
+
+
+class Words(Base):
+    """Which of the words that LABELS names was spoken; read both ways.
+
+    x (recordings, frames, 40) float16, zeros behind the end; y (recordings,) int64; lengths (recordings,) int64.
+    """
+
+    FAMILY = "speech"
+    RATE: ClassVar[int]
+    """Samples a second."""
+
+    def spec(self, arrays: Mapping[str, Array]) -> Spec:
+        """Log-mel frames in, one word out."""
+        return Spec(
+            inputs="values",
+            input_size=BINS,
+            frontend="spectrogram",
+            outputs="classes",
+            output_size=len(self.LABELS),
+            length=max(arrays[f"{split}.x"].shape[1] for split in SPLITS),
+            metric="accuracy",
+            direction="max",
+            causal=False,
+            pooling="mean",
+            ceiling=1.0,
+        )
+
+    def controls(self, data: Prepared) -> tuple[Control, ...]:
+        """Majority class; logistic regression on means of thirds."""
+        train, test = data.split("train"), data.split("test")
+        known, asked = ((features(part), part["y"]) for part in (train, test))
+        return (
+            majority(self, train["y"], test["y"], data.spec),
+            logistic("logistic regression on thirds", self, known, asked, data.spec, PENALTY),
+        )
+
+    def encode(self, item: str, data: Prepared) -> Array:
+        """A person's recording, a wav file of one channel and the task's rate: (frames, 40)."""
+        return encode(Path(item), self.RATE, data)

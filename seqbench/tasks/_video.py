@@ -10,11 +10,12 @@ from typing import IO, Annotated, Any, Literal, NamedTuple
 import numpy as np
 from pydantic import Field
 
+from seqbench import files
 from seqbench.errors import InputError
 from seqbench.prepared import SPLITS, Array, Prepared, release, unpack
 from seqbench.records import Control, Positive, Record, Share, Spec
 from seqbench.tasks import Base
-from seqbench.tasks._common import bad_member, existing, logistic, majority
+from seqbench.tasks._common import bad_member, logistic, majority
 from seqbench.tasks._pretrained import resnet18
 
 IMAGENET = (0.449 * 255, 0.226 * 255)
@@ -201,7 +202,7 @@ class Clips(Base):
     def encode(self, item: str, data: Prepared) -> Array:
         """A person's clip: (frames, channels, size, size)."""
         try:
-            with existing(item).open("rb") as file:
+            with files.existing(item).open("rb") as file:
                 clip = decode(file, self.settings)
         except ValueError as error:
             raise InputError(str(error), item, "give a short video file that plays") from None

@@ -28,10 +28,10 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from pydantic import Field
 
+from seqbench import files
 from seqbench.prepared import Array, Prepared
 from seqbench.records import Control, Count, Record, Spec
 from seqbench.tasks import Base
-from seqbench.tasks._common import existing
 from seqbench.tasks._series import (
     BadRow,
     as_csv,
@@ -139,7 +139,7 @@ class Task(Base):
     def encode(self, item: str, data: Prepared) -> Array:
         """The last hours of a person's file with the same columns: (look_back, 7)."""
         with given(item):
-            table, _ = read(existing(item))
+            table, _ = read(files.existing(item))
         check_length(len(table), self.settings.look_back, item)
         last = table[-self.settings.look_back :]
         found: Array = ((last - data.array("scale.mean")) / data.array("scale.deviation")).astype(np.float32)
@@ -148,6 +148,6 @@ class Task(Base):
     def forecast(self, outputs: Array, item: str, data: Prepared) -> str:
         """The hours after a person's file, as csv in its units."""
         with given(item):
-            _, last = read(existing(item))
+            _, last = read(files.existing(item))
         values = outputs.reshape(-1, len(CHANNELS)) * data.array("scale.deviation") + data.array("scale.mean")
         return as_csv("date", [last + HOUR * (n + 1) for n in range(len(values))], CHANNELS, values)

@@ -25,46 +25,28 @@ from typing import Literal
 
 import numpy as np
 
-from seqbench.prepared import SPLITS, Array, Prepared
-from seqbench.records import Control, Record, Spec
-from seqbench.tasks import Base
+from seqbench.prepared import SPLITS, Array
+from seqbench.records import Record
 from seqbench.tasks import _speech as speech
-from seqbench.tasks._common import logistic, majority
 
 HELD_OUT = {"george": "test", "theo": "valid", "yweweler": "test"}
 LONG = 2.0
 """Seconds of a recording that is counted as long."""
 
 
-class Task(Base):
+class Task(speech.Words):
     """x (recordings, frames, 40) float16, zeros behind the end; y (recordings,) int64; lengths (recordings,) int64."""
 
     KNOB = "split"
     SOURCES = ("fsdd",)
     TITLE = "Spoken digits (FSDD)"
-    FAMILY = "speech"
+    RATE = speech.FSDD_RATE
     LABELS = speech.DIGITS
 
     class Settings(Record):
         """Who is in the test split: all speakers, or two that training has not heard."""
 
         split: Literal["official", "speakers"] = "official"
-
-    def spec(self, arrays: Mapping[str, Array]) -> Spec:
-        """Log-mel frames in, one digit out; read both ways."""
-        return Spec(
-            inputs="values",
-            input_size=speech.BINS,
-            frontend="spectrogram",
-            outputs="classes",
-            output_size=len(speech.DIGITS),
-            length=max(arrays[f"{split}.x"].shape[1] for split in SPLITS),
-            metric="accuracy",
-            direction="max",
-            causal=False,
-            pooling="mean",
-            ceiling=1.0,
-        )
 
     def arrays(self, raw: Mapping[str, Path]) -> tuple[dict[str, Array], tuple[str, ...]]:
         """Frames of each recording, in the order of digit, speaker and take."""
@@ -93,16 +75,3 @@ class Task(Base):
         if self.settings.split == "official":
             return speech.official(one.take)
         return HELD_OUT.get(one.speaker, "train")
-
-    def controls(self, data: Prepared) -> tuple[Control, ...]:
-        """Majority class; logistic regression on means of thirds."""
-        train, test = data.split("train"), data.split("test")
-        known, asked = ((speech.features(part), part["y"]) for part in (train, test))
-        return (
-            majority(self, train["y"], test["y"], data.spec),
-            logistic("logistic regression on thirds", self, known, asked, data.spec, speech.PENALTY),
-        )
-
-    def encode(self, item: str, data: Prepared) -> Array:
-        """A person's recording, a wav file of 8 kHz and one channel: (frames, 40)."""
-        return speech.encode(Path(item), speech.FSDD_RATE, data)

@@ -105,7 +105,6 @@ class Task(Base):
                 row[: len(digits)] = digits + 1
             arrays[f"{split}.y"] = y
             arrays[f"{split}.references"] = pack(_said(digits) for _, digits in items)
-        check_steps(arrays)
         often = {split: (arrays[f"{split}.y"] != UNSCORED).sum() / _count(waves[split]) for split in SPLITS}
         return arrays, (
             "no recording is in strings of two splits; all six speakers are in all splits",
@@ -175,18 +174,6 @@ def _count(takes: Takes) -> int:
 
 def _said(digits: Array) -> str:
     return " ".join(speech.DIGITS[digit] for digit in digits.tolist())
-
-
-def check_steps(arrays: Mapping[str, Array]) -> None:
-    """Every string has the steps that its labels need: one each, and a blank between equal ones."""
-    for split in SPLITS:
-        y = arrays[f"{split}.y"]
-        needed = (y != UNSCORED).sum(1) + ((y[:, 1:] == y[:, :-1]) & (y[:, 1:] != UNSCORED)).sum(1)
-        steps = -(-arrays[f"{split}.lengths"] // 4)
-        if (steps < needed).any():
-            item = int((steps < needed).argmax())
-            what = f"{steps[item]} steps are too few for {needed[item]} labels and blanks"
-            raise InputError(what, f"fsdd_strings, {split}, string {item}", "draw with another data_seed")
 
 
 # ---------------------------------------------------------------- the control

@@ -21,7 +21,8 @@ from typing import Any
 
 from seqbench import music
 from seqbench.prepared import SPLITS, Array
-from seqbench.tasks._music import Rolls, broken, roll
+from seqbench.tasks._common import bad_file
+from seqbench.tasks._music import Rolls, roll
 
 
 class Task(Rolls):
@@ -38,12 +39,12 @@ class Task(Rolls):
             found = json.loads(path.read_bytes())
         except ValueError as error:  # JSON, or its encoding
             place = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-            raise broken(f"not JSON ({error})", path, place) from None
+            raise bad_file(f"not JSON ({error})", path, place) from None
         if not isinstance(found, dict) or not all(isinstance(found.get(split), list) for split in SPLITS):
-            raise broken(f"not an object with the lists {', '.join(SPLITS)}", path)
+            raise bad_file(f"not an object with the lists {', '.join(SPLITS)}", path)
         for split in SPLITS:
             if not found[split]:
-                raise broken("no pieces", path, split)
+                raise bad_file("no pieces", path, split)
         return {
             split: [_piece(steps, path, f"{split}, piece {n}") for n, steps in enumerate(found[split])]
             for split in SPLITS
@@ -53,11 +54,11 @@ class Task(Rolls):
 def _piece(steps: Any, path: Path, place: str) -> Array:
     """One chorale, of its pitches in each step."""
     if not isinstance(steps, list) or len(steps) < 2:
-        raise broken("a piece is not a list of two steps or more", path, place)
+        raise bad_file("a piece is not a list of two steps or more", path, place)
     for number, step in enumerate(steps):
         if not isinstance(step, list):
-            raise broken(f"not a list of pitches: {step!r}", path, f"{place}, step {number}")
+            raise bad_file(f"not a list of pitches: {step!r}", path, f"{place}, step {number}")
         for pitch in step:
             if type(pitch) is not int or not music.LOWEST <= pitch <= music.HIGHEST:
-                raise broken(f"not a pitch of a piano: {pitch!r}", path, f"{place}, step {number}")
+                raise bad_file(f"not a pitch of a piano: {pitch!r}", path, f"{place}, step {number}")
     return roll(steps)

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from seqbench.prepared import Array
-from seqbench.tasks._music import KEYS, Rolls, broken
+from seqbench.tasks._common import bad_file
+from seqbench.tasks._music import KEYS, Rolls
 
 PARTS = {"train": "traindata", "valid": "validdata", "test": "testdata"}
 
@@ -36,7 +37,7 @@ class Task(Rolls):
         found = _variables(path)
         for name in PARTS.values():
             if name not in found or not found[name].size:
-                raise broken("no pieces", path, name)
+                raise bad_file("no pieces", path, name)
         return {
             split: [_piece(keys, path, f"{name}, piece {n}") for n, keys in enumerate(found[name].ravel())]
             for split, name in PARTS.items()
@@ -53,12 +54,12 @@ def _variables(path: Path) -> dict[str, Any]:
         raise
     except Exception as error:  # of damaged files scipy says so in many ways, from IndexError to zlib.error
         what = " ".join(str(error).split()) or type(error).__name__
-        raise broken(f"not a whole MATLAB file ({what})", path) from None
+        raise bad_file(f"not a whole MATLAB file ({what})", path) from None
 
 
 def _piece(keys: Any, path: Path, place: str) -> Array:
     """One tune, checked: (time, 88) uint8."""
     rows = np.asarray(keys)
     if rows.ndim != 2 or rows.shape[1] != KEYS or len(rows) < 2 or not np.isin(rows, (0, 1)).all():
-        raise broken("not two rows or more of 88 zeros and ones", path, place)
+        raise bad_file("not two rows or more of 88 zeros and ones", path, place)
     return np.ascontiguousarray(rows, np.uint8)

@@ -26,6 +26,7 @@ Published figures are of splits of their own, and are not compared with.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import re
@@ -107,12 +108,13 @@ class Task(Clips):
         """x, y, lengths and form of these clips."""
         x = np.zeros((len(rows), longest(self.settings), *self.frame), np.uint8)
         lengths = np.zeros(len(rows), np.int64)
-        for item, row in enumerate(rows):
-            with zipfile.ZipFile(row.archive) as archive:
-                clip = self.fill(archive.read(row.path), row.archive, row.path, x[item])
-            if clip.damaged:
-                raise bad_member(f"{clip.damaged} frames are damaged", row.archive, row.path)
-            lengths[item] = len(clip.frames)
+        with contextlib.ExitStack() as stack:
+            opened = {path: stack.enter_context(zipfile.ZipFile(path)) for path in {row.archive for row in rows}}
+            for item, row in enumerate(rows):
+                clip = self.fill(opened[row.archive].read(row.path), row.archive, row.path, x[item])
+                if clip.damaged:
+                    raise bad_member(f"{clip.damaged} frames are damaged", row.archive, row.path)
+                lengths[item] = len(clip.frames)
         y = np.array([row.label for row in rows], np.int64)
         return {"x": x, "y": y, "lengths": lengths, "form": np.array([row.form for row in rows])}
 

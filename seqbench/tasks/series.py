@@ -32,11 +32,11 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
+from seqbench import files
 from seqbench.errors import InputError
 from seqbench.prepared import SPLITS, Array, Prepared
 from seqbench.records import Control, Count, Record, Spec
 from seqbench.tasks import Base
-from seqbench.tasks._common import existing
 from seqbench.tasks._series import (
     BadRow,
     as_csv,
@@ -240,7 +240,7 @@ class Task(Base):
         """The last rows of a file with the same columns: (look_back, inputs)."""
         look_back, step = self.settings.look_back, int(data.array("step")[0])
         with given(item):
-            table = read(existing(item), self.settings.time, self.inputs)
+            table = read(files.existing(item), self.settings.time, self.inputs)
             check_length(len(table.times), look_back, item)
             gaps = np.flatnonzero(_intervals(table.times[-look_back:]) != step)
             if step and len(gaps):
@@ -258,7 +258,7 @@ class Task(Base):
         if not step:
             return as_csv("steps_ahead", ahead, self.settings.target, values)
         with given(item):
-            last = read(existing(item), self.settings.time, self.inputs).times[-1]
+            last = read(files.existing(item), self.settings.time, self.inputs).times[-1]
         times = [last + step * n * MICROSECOND for n in ahead]
         return as_csv(self.settings.time, times, self.settings.target, values)
 

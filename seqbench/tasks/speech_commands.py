@@ -26,11 +26,9 @@ from pathlib import Path
 import numpy as np
 
 from seqbench.errors import DataError, InputError
-from seqbench.prepared import SPLITS, Array, Prepared
-from seqbench.records import Control, Spec
-from seqbench.tasks import Base
+from seqbench.prepared import SPLITS, Array
 from seqbench.tasks import _speech as speech
-from seqbench.tasks._common import bad_member, logistic, majority
+from seqbench.tasks._common import bad_member
 
 # fmt: off
 WORDS = (
@@ -109,29 +107,13 @@ def read_splits(path: Path) -> dict[str, list[str]]:
     return splits
 
 
-class Task(Base):
+class Task(speech.Words):
     """x (recordings, 98, 40) float16, zeros behind the end; y (recordings,) int64; lengths (recordings,) int64."""
 
     SOURCES = ("speech-commands",)
     TITLE = "Speech Commands, 35 words"
-    FAMILY = "speech"
+    RATE = RATE
     LABELS = WORDS
-
-    def spec(self, arrays: Mapping[str, Array]) -> Spec:
-        """Log-mel frames in, one word out; read both ways."""
-        return Spec(
-            inputs="values",
-            input_size=speech.BINS,
-            frontend="spectrogram",
-            outputs="classes",
-            output_size=len(WORDS),
-            length=LENGTH,
-            metric="accuracy",
-            direction="max",
-            causal=False,
-            pooling="mean",
-            ceiling=1.0,
-        )
 
     def arrays(self, raw: Mapping[str, Path]) -> tuple[dict[str, Array], tuple[str, ...]]:
         """Frames of each recording, each split by name."""
@@ -161,19 +143,6 @@ class Task(Base):
             speech.LEVELLED,
             f"{speakers_in_two(splits)} speakers, as the names of the recordings have them, are in two splits",
         )
-
-    def controls(self, data: Prepared) -> tuple[Control, ...]:
-        """Majority class; logistic regression on means of thirds."""
-        train, test = data.split("train"), data.split("test")
-        known, asked = ((speech.features(part), part["y"]) for part in (train, test))
-        return (
-            majority(self, train["y"], test["y"], data.spec),
-            logistic("logistic regression on thirds", self, known, asked, data.spec, speech.PENALTY),
-        )
-
-    def encode(self, item: str, data: Prepared) -> Array:
-        """A person's recording, a wav file of 16 kHz, one channel and at most a second: (frames, 40)."""
-        return speech.encode(Path(item), RATE, data)
 
 
 def mended(wave: Array) -> tuple[Array, list[str]]:

@@ -37,11 +37,11 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
+from seqbench import files
 from seqbench.errors import InputError, nearest
 from seqbench.prepared import SPLITS, Array, Prepared, pack, unpack
 from seqbench.records import Control, Count, Record, Spec
 from seqbench.tasks import Base
-from seqbench.tasks._common import existing
 from seqbench.tasks._series import (
     BadRow,
     as_csv,
@@ -268,7 +268,7 @@ class Task(Base):
     def _given(item: str, data: Prepared) -> tuple[Ticker, int]:
         """The one ticker of a person's file, and which of the known ones that is."""
         with given(item):
-            found, _ = read(existing(item))
+            found, _ = read(files.existing(item))
         if len(found) != 1:
             raise InputError(f"{len(found)} tickers, not one", f"{item}, column Name", "give the rows of one")
         ((name, ticker),) = found.items()

@@ -12,7 +12,6 @@ sys.path.insert(
 from seqbench import files, sources, tasks
 from seqbench.config import cuda_devices, identity, resolve, scalars
 from seqbench.errors import SeqbenchError
-from seqbench.tasks._common import existing
 
 
 def stop(error):
@@ -27,7 +26,7 @@ try:
     SOURCES = sources.read()
     for cell in PLAN.cells:
         for path in tasks.build(cell.task, cell.task_settings).own_files():
-            existing(str(path))
+            files.existing(path)
 except SeqbenchError as error:
     stop(error)
 
