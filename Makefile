@@ -39,5 +39,5 @@ lock:
 	$(VENV)/lock/bin/pip-compile --quiet --upgrade --strip-extras --no-header --no-emit-index-url \
 	  --no-emit-find-links --no-emit-trusted-host --no-annotate --constraint $(VENV)/lock/torch.txt --extra test --extra benchmark --extra slurm \
 	  --output-file constraints.txt pyproject.toml
-	sed -i -E '/^(nvidia-|triton|cuda-)/d; s/^(torch==[0-9.]+).*/\1/; /^#/d; /^--/d' constraints.txt
+	sed -i -E '/^nvidia-ml-py/!{/^(nvidia-|triton|cuda-)/d}; s/^(torch==[0-9.]+).*/\1/; /^#/d; /^--/d' constraints.txt
 	rm -rf $(VENV)/lock

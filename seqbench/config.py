@@ -22,7 +22,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from seqbench import archs, files, tasks
 from seqbench.errors import InputError, MachineError, nearest
-from seqbench.records import Count, NonNegative, Record, Setting, TrainSettings, TuneSettings
+from seqbench.records import Count, NonNegative, Positive, Record, Setting, TrainSettings, TuneSettings
 
 PARAMS = Path("params.yaml")
 PRESETS = Path("workflow/presets")
@@ -34,16 +34,50 @@ T = TypeVar("T")
 
 
 class MeasureSettings(Record):
-    """What `measure` times, and how often."""
+    """What is timed, counted and probed, and how often. Lengths are in steps, batches in sequences."""
 
     parameters: Count = 100_000
-    lengths: tuple[Count, ...] = (64, 256, 1024)
+    """Of the synthetic model that stands for an architecture."""
+    lengths: Annotated[tuple[Count, ...], Field(min_length=1)] = (64, 256, 1024)
+    """Swept at a constant batch, and at a constant number of tokens."""
     batch: Count = 32
+    tokens: Count = 8192
+    """Tokens per batch of the second sweep over lengths."""
+    batches: tuple[Count, ...] = (1, 8, 32, 128)
+    """Swept at one length."""
+    length: Count = 256
+    """Of the sweep over batches."""
+    contexts: tuple[Count, ...] = (10, 100, 1000)
+    """Steps before the streamed one, and before generation begins."""
+    generate: Count = 16
+    """Steps that a measurement of generation writes."""
+    all_threads: bool = True
+    """On a CPU, also with a thread per core."""
+    reference: bool = True
+    """Also the track in which every architecture runs as plain PyTorch."""
+    compile: bool = False
+    """Whether torch.compile is among the paths that the best is chosen from."""
     repetitions: Count = 30
     seconds: NonNegative = 2.0
     """Repetitions of one point end after this many seconds (at least three are made)."""
+    budget: Positive = 60.0
+    """Seconds that one point may take in all; one that takes longer is recorded as `time_limit`."""
+    memory: Count = 8 * 2**30
+    """Bytes that one point may allocate on a CPU; one that needs more is recorded as `out_of_memory`."""
+    memory_lengths: Annotated[tuple[Count, ...], Field(min_length=3)] = (64, 128, 256, 512, 1024)
+    """Of the curves of peak memory."""
+    window: Count = 64
+    """Steps between two cuts of truncated back-propagation, and between two kept states of checkpointing."""
+    fits: Count = 2**28
+    """Bytes for which the largest length and batch are predicted, then tried."""
     gradient_length: Count = 200
-    gradient_seeds: tuple[Seed, ...] = (1, 2, 3)
+    gradient_seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (1, 2, 3)
+    reach_items: Count = 128
+    """Validation items that a horizon is averaged over."""
+    reach_lags: Count = 24
+    """Points of a horizon's curve, about."""
+    stretch: tuple[Count, ...] = (2, 4)
+    """Times the trained length at which trained models are scored again."""
 
 
 def _several(given: Any) -> Any:

@@ -4,7 +4,7 @@ A *task id* is a task's name, followed by `-` and the value of its knob where it
 (`adding-50`). A *cell* is (task id, architecture). A *run* is a cell with a seed.
 
 What must be equal on equal hardware is in `Result`; everything that differs between
-machines is in `Provenance` and `Measurement`. They are never in the same file.
+machines is in `Provenance` and in seqbench/measurements.py. They are never in the same file.
 """
 
 from __future__ import annotations
@@ -146,6 +146,17 @@ class Spec(Record):
     def seen(self, steps: Any) -> Any:
         """How many steps the core sees of so many: a number, or an array or tensor of them."""
         return (steps + 3) // 4 if self.frontend == "spectrogram" else steps
+
+    @property
+    def kind(self) -> str:
+        """Frontend, head and direction in words: which model a core stands in."""
+        frontend = "embedding" if self.inputs == "tokens" else self.frontend
+        head = {
+            "classes": f"classes from the {self.pooling}",
+            "values": f"values from the {self.pooling}",
+            "sequence": f"sequence, connection {self.connection}",
+        }.get(self.outputs, self.outputs)
+        return f"{frontend}, {head}, {'causal' if self.causal or self.outputs == 'sequence' else 'both ways'}"
 
     @property
     def watched(self) -> tuple[str, Literal["max", "min"]]:
@@ -412,46 +423,6 @@ class Tuned(Record):
     border: bool
     """The optimum lies on the edge of the search space: a wider search might find better."""
     trials: tuple[Trial, ...]
-
-
-# ---------------------------------------------------------------- measurements
-
-
-class Quantiles(Record):
-    """Of repeated measurements: median, quartiles, 99th percentile, how many."""
-
-    median: float
-    q25: float
-    q75: float
-    p99: float
-    repetitions: int
-
-
-class Measurement(Record):
-    """One quantity of one architecture at one length, with its unit and spread."""
-
-    quantity: Literal["train", "infer", "stream", "train_memory", "gradient"]
-    """tokens/s of a training step, tokens/s of inference, ms per streamed step at batch 1,
-    peak bytes of a training step, norm of d loss_T / d x_(T-lag) at initialisation."""
-    length: int
-    """Steps in the sequence (for "gradient": the lag)."""
-    batch: int
-    unit: str
-    value: Quantiles | None
-    status: Status = "ok"
-    method: str
-    flags: tuple[str, ...] = ()
-    """"contended" where the machine was not quiet."""
-
-
-class Measured(Record):
-    """All measurements of one architecture on one machine."""
-
-    arch: str
-    width: int
-    parameters: int
-    measurements: tuple[Measurement, ...]
-    provenance: Provenance
 
 
 # ---------------------------------------------------------------- keys and seeds

@@ -78,6 +78,7 @@ class Job:
         kind = torch.optim.AdamW if self.settings.optimizer == "adamw" else torch.optim.Adam
         self.optimizer = kind(self.model.parameters(), lr=rate, weight_decay=self.settings.weight_decay, fused=True)
         self.batch = batches.training(splits.train, self.settings.batch, self.seeds["order"])
+        self.clipped = list(self.model.parameters()) if self.settings.clip else []
         self.carried: Any = None
         """With a stream: the core's state after the window before."""
 
@@ -126,6 +127,17 @@ class Job:
             return model.loss(outputs, y, self.spec)
         return model.loss(self.model(x, lengths), y, self.spec, self.model.steps(lengths))
 
+    def step(self, number: int) -> Tensor:
+        """One step of the optimiser on batch `number`; the loss before it, a scalar without history."""
+        reseed(derive(self.seeds["dropout"], number), self.device)  # dropout, or noise of a core's own
+        loss = self.loss(self.batch(number))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.clipped:
+            nn.utils.clip_grad_norm_(self.clipped, self.settings.clip)
+        self.optimizer.step()
+        return loss.detach()
+
     def evaluate(self, data: OnDevice, final: bool = False) -> dict[str, float]:
         """Metrics over every item of a split; with `final` also those that are dear."""
         return evaluate.evaluate(self.model, self.task, data, self.splits.data, final)
@@ -162,7 +174,6 @@ def fit(job: Job, steps: int) -> Fit:
     settings, net = job.settings, job.model
     watched, direction = job.spec.watched
     state = job.resume()
-    clipped = list(net.parameters()) if settings.clip else []
     began = beat = saved = time.monotonic()
     total = torch.zeros((), device=job.device)
     net.train()
@@ -173,14 +184,7 @@ def fit(job: Job, steps: int) -> Fit:
         rate = learning_rate(job.rate, step, state.curve, settings, direction)
         for group in job.optimizer.param_groups:
             group["lr"] = rate
-        reseed(derive(job.seeds["dropout"], step), job.device)  # dropout, or noise of a core's own
-        loss = job.loss(job.batch(step))
-        job.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        if clipped:
-            nn.utils.clip_grad_norm_(clipped, settings.clip)
-        job.optimizer.step()
-        total += loss.detach()
+        total += job.step(step)
         state.steps += 1
         now = time.monotonic()
         if now - beat > PROGRESS_SECONDS:

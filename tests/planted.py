@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from seqbench import analyse, archs, files, records, sources, tasks
+from seqbench import measurements as of_measuring
 from seqbench.analyse.summary import Summary
 from seqbench.config import MeasureSettings, Plan, identity
+from seqbench.measurements import Measurement, Quantiles
 from seqbench.records import Setting
 
 HOSTILE = ['<script>alert("1")</script>', '"><img src=x onerror=alert(2)>', "</style><svg onload=alert(3)>"]
@@ -76,6 +78,19 @@ NUMBERS = {"inputs": "values", "input_size": 2, "outputs": "values", "output_siz
 PLAIN = {**NUMBERS, "metric": "mse", "direction": "min"}
 VERSE = "ROMEO:\nO, she doth teach the torches to burn bright!\n\n  JULIET:\n"
 
+CORE = {"layers": 1, "dropout": 0.0}
+LENGTHS, CONTEXTS = (32, 128, 512), (10, 100, 1000)
+MEASURE = MeasureSettings(
+    **{"parameters": 20_000, "lengths": LENGTHS, "batch": 8, "tokens": 1024, "batches": (1, 8, 32), "length": 128},
+    **{"contexts": CONTEXTS, "memory_lengths": LENGTHS, "window": 32},
+)
+GATES: tuple[of_measuring.Gate, ...] = (
+    *("causality", "streaming", "padding", "batch"),
+    *("state", "seed", "clipping", "gradient"),
+)
+LAGS = (0, 1, 2, 3, 4, 6, 7, 8, 10, 11, 12, 15, 16, 19, 20, 25, 30, 39)
+"""Of planted horizons; an architecture at `place` has its horizon, once trained, at 4 (place + 1)."""
+
 HARDWARE = records.Hardware(
     device="cpu",
     name="Planted CPU",
@@ -115,7 +130,7 @@ def plan(
             task=task,
             task_settings=settings,
             arch=arch,
-            core={"layers": 1, "dropout": 0.0},
+            core=CORE,
             parameters=6000,
             train=records.TrainSettings(steps=300),
             tune=records.TuneSettings(),
@@ -132,9 +147,9 @@ def plan(
         mirror="http://mirror.example/secret",
         seeds=seeds,
         cells=cells,
-        measure=MeasureSettings(),
+        measure=MEASURE,
         architectures=architectures,
-        cores={arch: {"layers": 1, "dropout": 0.0} for arch in architectures},
+        cores=dict.fromkeys(architectures, CORE),
     )
 
 
@@ -248,12 +263,20 @@ def result(
 
 def write(root: Path, of: Plan, scores: Scores, hostile: str = "") -> None:
     """All records of a plan under `root`; `hostile` is put into every free text."""
+    place_of = {arch: place for place, arch in enumerate(of.architectures)}
+    measuring = root / "measured"
     for task_id in of.task_ids:
         _write_task(root, of, task_id, hostile)
         for arch in of.architectures:
             write_cell(root, of, task_id, arch, scores, hostile)
-    for place, arch in enumerate(of.architectures):
-        measured(arch, place, hostile).write(root / "measured" / f"{arch}.json")
+        cells = tuple(reaches(of.cell(task_id, arch), place, of.seeds, hostile) for arch, place in place_of.items())
+        of_measuring.TaskReaches(task=task_id, cells=cells).write(measuring / "reach" / f"{task_id}.json")
+        pace(task_id, of.architectures).write(measuring / "pace" / f"{task_id}.json")
+    models = tuple(dict.fromkeys(spec(of.cell(task_id, of.architectures[0])).kind for task_id in of.task_ids))
+    for arch, place in place_of.items():
+        gates(arch, models, hostile=hostile).write(measuring / "gates" / f"{arch}.json")
+        measured(arch, place, hostile).write(measuring / f"{arch}.json")
+        counted(arch, place, hostile).write(measuring / "counted" / f"{arch}.json")
 
 
 def digest(task_id: str) -> str:
@@ -310,30 +333,213 @@ def write_cell(
     )
 
 
-def measured(arch: str, place: int, hostile: str = "", **changes: Any) -> records.Measured:
-    """The architecture at `place` trains at 1000 / 2^place tokens/s; memory grows as length."""
-
-    def of(quantity: Any, length: int, unit: str, median: float) -> records.Measurement:
-        value = records.Quantiles(median=median, q25=median * 0.9, q75=median * 1.1, p99=median * 1.3, repetitions=20)
-        return records.Measurement(
-            quantity=quantity, length=length, batch=8, unit=unit, value=value, method=f"20 repetitions {hostile}"
+def gates(
+    arch: str,
+    models: tuple[str, ...],
+    failed: Mapping[of_measuring.Gate, str] | None = None,
+    hostile: str = "",
+    **changes: Any,
+) -> of_measuring.Gates:
+    """All gates passed in each model, but those `failed` (gate -> model) in it; `changes` go into the provenance."""
+    failed = failed or {}
+    checks = tuple(
+        of_measuring.Check(
+            gate=gate,
+            model=model,
+            passed=failed.get(gate) != model,
+            deviation=0.25 if failed.get(gate) == model else 2e-12,
+            tolerance=1e-9,
+            note=f"it knows what is yet to come{hostile}" if failed.get(gate) == model else f"compared{hostile}",
         )
+        for gate in GATES
+        for model in models
+    )
+    return of_measuring.Gates(arch=arch, core=CORE, version=1, checks=checks, provenance=provenance(**changes))
 
-    lengths = (32, 128, 512)
+
+def quantiles(median: float, repetitions: int = 20) -> Quantiles:
+    """A tenth to both sides up to the quartiles, and three up to the 99th percentile; one repetition has no spread."""
+    low, high, last = (0.9, 1.1, 1.3) if repetitions > 1 else (1, 1, 1)
+    return Quantiles(
+        median=median,
+        q25=median * low,
+        q75=median * high,
+        p99=median * last,
+        repetitions=repetitions,
+        variation=0.07 if repetitions > 1 else 0.0,
+    )
+
+
+def timed(
+    quantity: Any, length: int, batch: int, unit: str, median: float, hostile: str, **changes: Any
+) -> Measurement:
+    """Something that a clock measured."""
+    fields: dict[str, Any] = {
+        "quantity": quantity,
+        "length": length,
+        "batch": batch,
+        "unit": unit,
+        "value": quantiles(median),
+        "path": "eager",
+        "kernels": ("aten::mm", f"gemm{hostile}"),
+        "load": 0.05,
+        "megahertz": 2900.0,
+    }
+    return Measurement(**(fields | changes))
+
+
+def measured(arch: str, place: int, hostile: str = "", **changes: Any) -> of_measuring.Measured:
+    """The architecture at `place` trains at 1000 / 2^place tokens/s; cost of evaluation grows as length squared.
+
+    A streamed step takes 0.05 (place + 1) ms, one that attends 0.002 ms for each step before it: the two cross at
+    25 (place + 1) steps. `changes` go into the provenance.
+    """
     speed = 1000.0 / 2**place
-    return records.Measured(
+
+    def of(quantity: Any, length: int, batch: int, unit: str, median: float, **changes: Any) -> Measurement:
+        return timed(quantity, length, batch, unit, median, hostile, **changes)
+
+    def rate(quantity: Any, length: int) -> float:
+        return speed if quantity == "train" else 3 * speed * 32 / length
+
+    def sweeps(quantity: Any) -> list[Measurement]:
+        places = [(n, MEASURE.batch) for n in LENGTHS] + [(n, MEASURE.tokens // n) for n in LENGTHS]
+        places += [(MEASURE.length, batch) for batch in MEASURE.batches]
+        usual = [of(quantity, n, batch, "tokens/s", rate(quantity, n)) for n, batch in dict.fromkeys(places)]
+        for n in LENGTHS:
+            usual.append(of(quantity, n, MEASURE.batch, "tokens/s", 1.5 * rate(quantity, n), threads=2))
+            usual.append(of(quantity, n, MEASURE.batch, "tokens/s", 0.8 * rate(quantity, n), track="reference"))
+        return usual
+
+    step = [0.002 * n if arch in ATTEND else 0.05 * (place + 1) for n in CONTEXTS]
+    return of_measuring.Measured(
         arch=arch,
         width=40,
         parameters=20_000,
         measurements=(
-            *(of("train", n, "tokens/s", speed) for n in lengths),
-            *(of("infer", n, "tokens/s", 3 * speed * 32 / n) for n in lengths),
-            *(of("train_memory", n, "bytes", 1e5 * n * (place + 1)) for n in lengths),
-            *(of("stream", n, "ms", 0.05 * (place + 1)) for n in lengths),
-            *(of("gradient", lag, "norm", 0.9 ** (lag * (place + 1)) if lag < 90 else 0.0) for lag in range(0, 100, 5)),
+            *sweeps("train"),
+            *sweeps("infer"),
+            of("train", LENGTHS[-1], MEASURE.batch, "tokens/s", 0.7 * speed, form="checkpointed"),
+            *(of("first_token", n, 1, "ms", 0.01 * n * (place + 1)) for n in LENGTHS),
+            *(of("stream", n, 1, "ms", ms) for n, ms in zip(CONTEXTS, step, strict=True)),
+            *(of("generate", n, MEASURE.batch, "tokens/s", 8e3 / ms) for n, ms in zip(CONTEXTS, step, strict=True)),
         ),
+        peaks=tuple(
+            of_measuring.Peak(threads=n, flops=quantiles(n * 1e9), traffic=quantiles(n * 1e10)) for n in (1, 2)
+        ),
+        energy=f"this machine has no meter{hostile}",
+        methods={"train": f"forward and backward{hostile}", "stream": f"one step{hostile}"},
         provenance=provenance(**changes),
     )
+
+
+def counted(arch: str, place: int, hostile: str = "", **changes: Any) -> of_measuring.Counted:
+    """Memory of training grows as length, of attention written out as its square; `changes` go into the provenance."""
+
+    def of(quantity: Any, length: int, value: float, unit: str = "bytes", **changes: Any) -> Measurement:
+        changes = {"batch": MEASURE.batch} | changes
+        return Measurement(quantity=quantity, length=length, unit=unit, value=quantiles(value, 1), **changes)
+
+    def train(length: int, peak: float, form: str = "") -> Measurement:
+        own = {"parameters": 80_000, "gradients": 80_000, "optimizer": 160_000}
+        return of("train_memory", length, peak, form=form, parts=own | {"activations": round(peak) - 320_000})
+
+    def infer(length: int) -> Measurement:
+        more = round(1e4 * length * (place + 1))
+        return of("infer_memory", length, 80_000 + more, parts={"parameters": 80_000, "activations": more})
+
+    def predicted(what: Any, other: int, form: str, size: int, found: int | None) -> of_measuring.Prediction:
+        return of_measuring.Prediction(
+            what=what, other=other, form=form, limit=MEASURE.fits, predicted=size, found=found
+        )
+
+    def work(phase: Any, length: int, flops: float, traffic: float) -> of_measuring.Work:
+        batch = 1 if phase == "stream" else MEASURE.batch
+        return of_measuring.Work(phase=phase, length=length, batch=batch, flops=flops, bytes=traffic)
+
+    attends = arch in ATTEND
+    fits = [predicted("length", MEASURE.batch, "", 1210, 1198), predicted("batch", MEASURE.length, "", 33, 33)]
+    return of_measuring.Counted(
+        arch=arch,
+        width=40,
+        parameters=20_000,
+        measurements=(
+            *(train(n, 1e6 * n * (place + 1)) for n in LENGTHS),
+            *(train(n, 320_000 + 1e5 * n * n, "naive attention") for n in LENGTHS if attends),
+            *(train(n, 320_000 + 2.5e5 * n * (place + 1), "checkpointed") for n in LENGTHS),
+            *(train(n, 6.4e7, "truncated") for n in LENGTHS if not attends),
+            *(infer(n) for n in LENGTHS),
+            *(of("state", n, 320 * n if attends else 128 * (place + 1), batch=1) for n in sorted(LENGTHS + CONTEXTS)),
+            *(of("gradient", lag, 0.9 ** (lag * (place + 1)) if lag < 90 else 0.0, "norm") for lag in range(0, 100, 5)),
+        ),
+        work=(
+            *(work("train", n, 120_000, 30_000) for n in LENGTHS),
+            *(work("infer", n, 40_000, 10_000) for n in LENGTHS),
+            *(work("stream", n, 40_000, 80_000) for n in CONTEXTS),
+        ),
+        predictions=(*fits, *([predicted("length", MEASURE.batch, "naive attention", 51, None)] if attends else [])),
+        methods={"train_memory": f"bytes of the allocator{hostile}"},
+        provenance=provenance(**changes),
+    )
+
+
+def pace(task_id: str, architectures: tuple[str, ...], **changes: Any) -> of_measuring.Pace:
+    """The architecture at place p takes 10 * 2^p ms a training step, p + 1 ms an item; `changes` go into the record."""
+    cells = tuple(
+        of_measuring.CellTime(arch=arch, step=quantiles(0.01 * 2**place), item=quantiles(0.001 * (place + 1)))
+        for place, arch in enumerate(architectures)
+    )
+    return of_measuring.Pace(**({"task": task_id, "cells": cells, "provenance": provenance()} | changes))
+
+
+def reach(seed: int, kind: Any, trained: bool, horizon: int | None) -> of_measuring.Reach:
+    """An effect that halves just before the horizon, and goes on so; None: it never falls."""
+    effects = tuple(seed * (1.0 if horizon is None else 2 ** (-lag / (horizon - 0.5))) for lag in LAGS)
+    return of_measuring.Reach(seed=seed, kind=kind, trained=trained, lags=LAGS, effects=effects, horizon=horizon)
+
+
+def reaches(
+    setting: Setting, place: int, seeds: tuple[int, ...], hostile: str = "", **changes: Any
+) -> of_measuring.Reaches:
+    """Horizons at 2 before training and 4 (place + 1) after it, beyond all lags of what attends; nothing of tasks
+    whose answers are written or whose input is changed by a frontend.
+
+    Twice and four times as long, the score is 0.1 (place + 2) and 0.1 (place + 4); what attends cannot read the latter.
+    """
+    of = spec(setting)
+    fields: dict[str, Any] = {
+        "task": identity(setting),
+        "arch": setting.arch,
+        "trained_length": of.length,
+        "reaches": (),
+        "extrapolations": (),
+        "bits": {},
+        "state_bytes": 128,
+        "provenance": provenance(),
+    }
+    if of.outputs in ("sequence", "ctc", "stream") or of.frontend != "linear":
+        return of_measuring.Reaches(**(fields | {"skipped": f"its answer is written{hostile}"} | changes))
+    horizon = None if setting.arch in ATTEND else 4 * (place + 1)
+    kinds: tuple[Any, ...] = ("gradient", "intervention")
+    found = tuple(
+        reach(seed, kind, trained, horizon if trained else 2)
+        for seed in seeds
+        for kind in kinds
+        for trained in (False, True)
+    )
+    unread = setting.arch in ATTEND
+    longer = tuple(
+        of_measuring.Extrapolation(
+            seed=seed,
+            length=times * of.length,
+            score=None if unread and times == 4 else 0.1 * (place + times),
+        )
+        for seed in seeds
+        for times in (2, 4)
+    )
+    bits = {str(seed): 20.0 / (place + 1) for seed in seeds} if setting.task == "recall" else {}
+    found_in = {"reaches": found, "extrapolations": longer, "bits": bits}
+    return of_measuring.Reaches(**(fields | found_in | changes))
 
 
 def fake_archs(folder: Path, names: tuple[str, ...]) -> Path:

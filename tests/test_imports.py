@@ -21,6 +21,8 @@ RANK = {
     "prepared": 3,
     "tasks": 4,
     "archs": 4,
+    "measurements": 3,
+    "scaling": 3,
     "sets": 3,
     "sources": 4,
     "transfer": 5,
@@ -43,11 +45,13 @@ RANK = {
     "decode": 9,
     "evaluate": 10,
     "train": 11,
-    "measure": 11,
+    "gates": 11,
+    "measure": 12,
+    "horizon": 13,
     "apply": 12,
     "tune": 12,
-    "cli": 13,
-    "__main__": 14,
+    "cli": 14,
+    "__main__": 15,
 }
 
 
@@ -76,7 +80,7 @@ def test_imports_go_one_way(path: Path) -> None:
         if words[0] not in RANK:  # seqbench.__version__
             continue
         if words[0] == own:
-            private = len(words) > 1 and (words[1].startswith("_") or own in ("analyse", "report", "cli"))
+            private = len(words) > 1 and (words[1].startswith("_") or own in ("analyse", "report", "cli", "measure"))
             upwards = len(parts) > 1 and not (PACKAGE / own / f"{words[1]}.py").exists()
             assert private or upwards, f"{path.name} imports its sibling {name}"
         else:

@@ -1,96 +1,71 @@
-"""The arithmetic of measuring against a fake clock, memory against known answers, the rest against torch."""
+"""The clock of measuring against fake clocks, memory against known answers, ways of running against each other."""
 
 from __future__ import annotations
 
 import gc
 import itertools
+import math
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from planted import provenance
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seqbench import archs, measure, model
+from seqbench import archs, model
 from seqbench.config import MeasureSettings
-from seqbench.measure import Bench, Usage
-from seqbench.records import Measured, Measurement
+from seqbench.measure import bench as benches
+from seqbench.measure import clock, count, forms, kept, memory, speed, work
+from seqbench.measure.bench import Bench
+from seqbench.measure.clock import Frequency, Seen, Usage, Work
+from seqbench.measurements import Check, Counted, Gates, Measured, Measurement, Peak
 
 CPU = torch.device("cpu")
 TINY = MeasureSettings(
-    parameters=5000, lengths=(4, 8), batch=2, repetitions=5, seconds=100.0, gradient_length=6, gradient_seeds=(1, 2, 3)
+    parameters=6000,
+    lengths=(4, 8),
+    batch=2,
+    tokens=32,
+    batches=(1, 2),
+    length=4,
+    contexts=(2, 3),
+    generate=2,
+    repetitions=5,
+    seconds=100.0,
+    memory_lengths=(8, 16, 32, 64),
+    window=4,
+    fits=2**20,
+    gradient_length=6,
 )
 TICK = 0.25
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that goes on by TICK at every look, on a machine with nobody else on it."""
-    looks = itertools.count()
-    monkeypatch.setattr(measure, "now", lambda device: next(looks) * TICK)
-    monkeypatch.setattr(measure, "usage", lambda: Usage(next(looks), 0.0, 0.0))
 
 
 def bench(arch: str, settings: MeasureSettings = TINY, **core: Any) -> Bench:
     return Bench(arch, archs.defaults(arch) | core, settings, CPU)
 
 
-def run(arch: str, settings: MeasureSettings = TINY, say: Callable[[str], None] = lambda text: None) -> Measured:
-    return measure.measure(arch, archs.defaults(arch), settings, CPU, say)
+def passed(arch: str, *checks: Check) -> Gates:
+    return Gates(
+        arch=arch,
+        core=archs.defaults(arch),
+        version=archs.version(arch),
+        checks=(FAILED.model_copy(update={"passed": True}), *checks),
+        provenance=provenance(),
+    )
 
 
-def at(measured: Measured, quantity: str) -> dict[int, Measurement]:
-    return {m.length: m for m in measured.measurements if m.quantity == quantity}
-
-
-# ---------------------------------------------------------------- the whole
-
-
-@pytest.mark.parametrize("arch", archs.names())
-def test_every_quantity_at_every_length(arch: str, clock: None) -> None:
-    measured = run(arch)
-    for quantity in ("train", "infer", "stream", "train_memory"):
-        assert list(at(measured, quantity)) == [4, 8]
-    assert list(at(measured, "gradient")) == [0, 1, 2, 3, 4, 5]
-    assert all(m.status == "ok" and m.flags == () for m in measured.measurements)
-    assert measured.parameters == pytest.approx(5000, rel=0.05)
-    assert measured.provenance.threads == torch.get_num_threads()
-    assert Measured.from_data(measured.plain()) == measured
-
-
-def test_values_are_those_of_the_clock(clock: None) -> None:
-    measured = run("rnn")
-    for quantity, length in itertools.product(("train", "infer"), (4, 8)):
-        value = at(measured, quantity)[length].value
-        assert value is not None
-        assert value.median == value.q25 == value.q75 == value.p99 == TINY.batch * length / TICK
-        assert value.repetitions == 5
-    stream = at(measured, "stream")[8]
-    assert stream.value is not None
-    assert (stream.value.median, stream.unit, stream.batch) == (1000 * TICK, "ms", 1)
-    assert {m.value.repetitions for m in at(measured, "gradient").values() if m.value} == {3}
-
-
-def test_a_real_clock_gives_positive_rates() -> None:
-    quick = TINY.model_copy(update={"lengths": (4,), "seconds": 0.0})
-    for m in run("rnn", quick).measurements:
-        assert m.value is not None
-        assert m.value.median > 0
-        assert m.quantity in ("train_memory", "gradient") or m.value.repetitions == 3
-
-
-def test_the_order_is_shuffled_and_always_the_same(clock: None) -> None:
-    def order() -> list[str]:
-        lines: list[str] = []
-        run("rnn", say=lines.append)
-        return [line.split(":")[0] for line in lines]
-
-    first = order()
-    assert first == order()
-    assert first != sorted(first)
-    swept = itertools.product(("train", "infer", "stream", "train_memory"), (4, 8))
-    assert set(first) == {f"{name} at length {n}" for name, n in swept} | {"gradient at length 6"}
+FAILED = Check(
+    gate="causality",
+    model="embedding, every, causal",
+    passed=False,
+    deviation=1.0,
+    tolerance=0.0,
+    note="output 2 changes with input 5",
+)
 
 
 # ---------------------------------------------------------------- time
@@ -101,13 +76,141 @@ def test_the_order_is_shuffled_and_always_the_same(clock: None) -> None:
 )
 def test_repetitions_end_after_seconds_but_not_before_three(seconds: float, most: int, made: int) -> None:
     looks = itertools.count()
-    taken = measure.repeat(lambda: None, 3, most, seconds, lambda: next(looks) * TICK)
+    taken = clock.repeat(lambda: None, 3, most, seconds, lambda: next(looks) * TICK)
     assert taken == [TICK] * made
 
 
+@pytest.mark.parametrize(
+    ("seconds", "taken", "made"),
+    [(100.0, [9, 5, 3, 1, 1, 1, 1, 1], 8), (100.0, [1] * 6, 6), (12.0, [9, 5, 3, 1], 2), (0.0, [1, 1], 2)],
+    ids=str,
+)
+def test_warm_up_ends_when_repetitions_take_as_long_as_before(seconds: float, taken: list[float], made: int) -> None:
+    times = itertools.accumulate(itertools.chain.from_iterable((0, one) for one in taken))
+    assert clock.warm_up(lambda: None, seconds, lambda: next(times)) == made
+
+
 def test_quantiles_are_numpys() -> None:
-    found = measure.quantiles(range(101))
+    found = clock.quantiles(range(101))
     assert (found.q25, found.median, found.q75, found.p99, found.repetitions) == (25.0, 50.0, 75.0, 99.0, 101)
+    assert found.variation == pytest.approx(29.3 / 50, rel=1e-3)
+    assert clock.quantiles([3.0]).variation == 0.0
+
+
+def test_a_budget_of_seconds_ends_the_work() -> None:
+    with pytest.raises(clock.OverBudget, match=r"0\.05 s"), clock.seconds_at_most(0.05):
+        while True:
+            time.sleep(0.001)
+    with clock.seconds_at_most(0.05):
+        pass
+    time.sleep(0.06)  # the alarm is off again
+
+
+def test_a_budget_of_bytes_is_what_the_kernel_gives() -> None:
+    with clock.bytes_at_most(2**28, CPU):
+        torch.zeros(2**24)  # 64 MiB
+        with pytest.raises(RuntimeError) as caught:
+            torch.zeros(2**27)  # 512 MiB
+    assert speed.out_of_memory(caught.value)
+    torch.zeros(2**27)
+
+
+# ---------------------------------------------------------------- a quiet machine
+
+
+def looks(*shares: float) -> Iterator[Usage]:
+    """Two looks a second apart for each share of a core that others take, while this process takes 1.5 s."""
+    for n, share in enumerate(shares):
+        yield Usage(10.0 * n, 5.0 * n, 100.0 * n)
+        yield Usage(10.0 * n + 1, 5.0 * n + 1.5, 100.0 * n + 1.5 + share)
+
+
+class Clocked(Frequency):
+    """A clock frequency as told."""
+
+    def __init__(self, *megahertz: float | None) -> None:
+        super().__init__(CPU)
+        self.told = iter(megahertz)
+
+    def read(self) -> float | None:
+        return next(self.told, None)
+
+
+@pytest.mark.parametrize(
+    ("shares", "kept", "flags"),
+    [
+        ((0.0,), 0, ()),
+        ((0.15,), 0, ()),
+        ((0.9, 0.1), 1, ()),
+        ((0.9, 0.4), 1, ("contended",)),
+        ((0.4, 0.9), 0, ("contended",)),
+    ],
+    ids=str,
+)
+def test_a_disturbed_point_is_repeated_once_and_the_quieter_kept(
+    shares: tuple[float, ...], kept: int, flags: tuple[str, ...]
+) -> None:
+    seen, tries = looks(*shares), itertools.count()
+    found = clock.quietly(lambda: next(tries), lambda: next(seen), Clocked())
+    assert (found.result, found.flags) == (kept, flags)
+    assert found.load == pytest.approx(min(shares), abs=0.021)
+    assert next(tries) == len(shares)
+
+
+@pytest.mark.parametrize(
+    ("megahertz", "kept", "flags"),
+    [((3000.0, 2800.0), 0, ()), ((2000.0, 2900.0), 1, ()), ((2000.0, 2000.0), 0, ("throttled",))],
+    ids=str,
+)
+def test_a_throttled_point_is_repeated_once_then_flagged(
+    megahertz: tuple[float, ...], kept: int, flags: tuple[str, ...]
+) -> None:
+    frequency, seen, tries = Clocked(3000.0, *megahertz), looks(0.0, 0.0), itertools.count()
+    assert frequency.look() == (3000.0, False)
+    found = clock.quietly(lambda: next(tries), lambda: next(seen), frequency)
+    assert (found.result, found.flags, found.megahertz) == (kept, flags, megahertz[kept])
+
+
+def test_a_loaded_machine_is_noticed() -> None:
+    """Real load: a second process on each of this process's cores, while this one waits."""
+    import os
+    import subprocess
+    import sys
+
+    cores = len(os.sched_getaffinity(0))
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(cores)]
+    try:
+        found = clock.quietly(lambda: time.sleep(0.3), clock.usage, Clocked())
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+    assert found.flags == ("contended",)
+    assert found.load > 0.5
+
+
+def test_the_frequency_is_the_mean_over_cores(tmp_path: Path) -> None:
+    path = tmp_path / "cpuinfo"
+    path.write_text("processor : 0\ncpu MHz\t\t: 2000.5\nprocessor : 1\ncpu MHz\t\t: 3000.5\n", encoding="utf-8")
+    assert Frequency(CPU, path).look() == (2500.5, False)
+    assert Frequency(CPU, tmp_path / "none").look() == (None, False)
+
+
+def test_others_are_what_is_busy_but_not_own() -> None:
+    assert clock.others(Usage(0, 0, 0), Usage(2, 3, 4)) == pytest.approx(0.5, abs=0.011)
+    assert clock.others(Usage(0, 0, 0), Usage(1, 1, 0.99)) == 0.0
+
+
+def test_usage_counts_on() -> None:
+    before = clock.usage()
+    sum(range(200_000))
+    after = clock.usage()
+    assert after.wall > before.wall
+    assert after.own > before.own
+    assert after.busy >= before.busy > 0
+
+
+# ---------------------------------------------------------------- the measured work
 
 
 def test_a_training_step_learns_and_clips(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,10 +229,10 @@ def test_a_training_step_learns_and_clips(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(model, "loss", spy_loss)
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", spy_clip)
-    step = bench("gru").train(4)
+    step = bench("gru").train(2, 4)
     for _ in range(20):
         step()
-    assert clipped == [measure.CLIP] * 20
+    assert clipped == [benches.CLIP] * 20
     assert losses[-1] < losses[0]
 
 
@@ -144,63 +247,326 @@ def test_streaming_repeats_the_step_after_the_context(arch: str, monkeypatch: py
         return out, after
 
     monkeypatch.setattr(model.Model, "step", spy)
-    at_context = bench(arch)
-    work = at_context.stream(7)
+    at_context = bench(arch, TINY.model_copy(update={"contexts": (7,)}))
+    step_on = at_context.stream(7)
     assert len(calls) == 7
-    work()
-    work()
+    step_on()
+    step_on()
     (x_t, state, out), (_, again, _) = calls[7:]
     assert again is state
-    assert x_t.shape == (1, measure.FEATURES)
+    assert x_t.shape == (1,)
     if arch == "transformer":
         assert [keys.shape[2] for keys, _ in state] == [7]
     x, _ = at_context.data(1, 8)
-    torch.testing.assert_close(out, at_context.net().eval()(x), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(out, at_context.net().eval()(x)[:, -1], rtol=1e-4, atol=1e-5)
 
 
-# ---------------------------------------------------------------- contention
+def test_generation_writes_what_greedy_decoding_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Tensor] = []
+    step = model.Model.step
+
+    def spy(self: model.Model, x_t: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        read.append(x_t)
+        return step(self, x_t, state)
+
+    monkeypatch.setattr(model.Model, "step", spy)
+    of = bench("gru", TINY.model_copy(update={"generate": 4}))
+    write = of.generate(2, 3)
+    del read[:]
+    write()
+    sequence = of.data(2, 4)[0]
+    for token in read[1:]:
+        sequence = torch.cat((sequence, of.net().eval()(sequence)[:, -1].argmax(-1)[:, None]), dim=1)
+        assert torch.equal(sequence[:, -1], token)
+    assert len(read) == 4
 
 
-def looks(*shares: float) -> Iterator[Usage]:
-    """Two looks a second apart for each share of a core that others take, while this process takes 1.5 s."""
-    for n, share in enumerate(shares):
-        yield Usage(10.0 * n, 5.0 * n, 100.0 * n)
-        yield Usage(10.0 * n + 1, 5.0 * n + 1.5, 100.0 * n + 1.5 + share)
+# ---------------------------------------------------------------- tracks and forms
+
+
+@pytest.mark.parametrize("arch", archs.names())
+@pytest.mark.parametrize("layers", [1, 2])
+def test_the_reference_track_gives_the_same_numbers(arch: str, layers: int) -> None:
+    of = bench(arch, layers=layers)
+    usual, plain = of.net(), of.net()
+    forms.change(plain, "reference", "", "plain", TINY.window)
+    x, y = of.data(2, 9)
+    for net, wrap in ((usual, lambda work: work), (plain, lambda work: forms.under("reference", "", work))):
+        wrap(lambda net=net: model.loss(net(x), y, of.spec).backward())()
+    for (name, left), right in zip(usual.named_parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(left.grad, right.grad, rtol=1e-3, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("arch", archs.names())
+def test_checkpointing_gives_the_same_gradients(arch: str) -> None:
+    of = bench(arch, layers=2)
+    usual, frugal = of.net(), of.net()
+    forms.change(frugal, "best", forms.CHECKPOINTED, "eager", 4)
+    x, y = of.data(2, 9)
+    for net in (usual, frugal):
+        model.loss(net(x), y, of.spec).backward()  # type: ignore[no-untyped-call]
+    for left, right in zip(usual.parameters(), frugal.parameters(), strict=True):
+        torch.testing.assert_close(left.grad, right.grad, rtol=1e-3, atol=1e-6)
+
+
+def test_a_core_without_carry_or_layers_is_checkpointed_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    class Core(nn.Module):
+        def __init__(self, width: int, *, length: int, causal: bool) -> None:
+            super().__init__()
+            self.linear = nn.Linear(width, width)
+
+        def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+            calls.append(len(x))
+            return torch.tanh(self.linear(x))
+
+    monkeypatch.setattr(archs, "find", lambda name: Core)
+    of = Bench("rnn", {}, TINY, CPU)
+    of.train(2, 4, form=forms.CHECKPOINTED)()
+    assert len(calls) == 2  # forwards, and again in the backward pass
+
+
+def test_truncated_gradients_end_at_the_window() -> None:
+    """A window of the whole length changes nothing; a shorter one cuts what comes from later windows."""
+    of = bench("rnn")
+    x, y = of.data(2, 8)
+    whole, uncut, cut, first = of.net(), of.net(), of.net(), of.net()
+    model.loss(whole(x), y, of.spec).backward()  # type: ignore[no-untyped-call]
+    forms.truncated(uncut, x, y, 8)
+    forms.truncated(cut, x, y, 4)
+    outputs, state = first.carry(x[:, :4])
+    model.loss(outputs, y[:, :4], of.spec).mul(0.5).backward()  # type: ignore[no-untyped-call]
+    outputs, _ = first.carry(x[:, 4:], tuple(tuple(part.detach() for part in layer) for layer in state))
+    model.loss(outputs, y[:, 4:], of.spec).mul(0.5).backward()  # type: ignore[no-untyped-call]
+    grads = [torch.cat([p.grad.flatten() for p in net.parameters()]) for net in (whole, uncut, cut, first)]  # type: ignore[union-attr]
+    torch.testing.assert_close(grads[0], grads[1])
+    torch.testing.assert_close(grads[2], grads[3])
+    assert not torch.allclose(grads[0], grads[2], rtol=1e-3)
+
+
+def test_only_attention_has_a_naive_form() -> None:
+    assert [arch for arch in archs.names() if forms.attends(bench(arch).net(), bench(arch).data(1, 3)[0])] == [
+        "transformer"
+    ]
+
+
+def test_a_way_with_other_answers_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    of = bench("rnn")
+    assert of.correct("plain")
+    monkeypatch.setattr(archs.find("rnn"), "plain", lambda self, x: x)
+    assert not of.correct("plain")
+    sweep = speed.Sweep(TINY.model_copy(update={"seconds": 0.0}), CPU)
+    assert sweep.path(of, speed.Place("infer", 4, 2)) == "eager"
+
+
+def test_the_fastest_way_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep, of = speed.Sweep(TINY.model_copy(update={"seconds": 0.0}), CPU), bench("gru")
+    taken = {"eager": 2.0, "plain": 1.0}
+    monkeypatch.setattr(sweep, "_try", lambda bench, quantity, path: taken[path])
+    assert sweep.path(of, speed.Place("train", 8, 2)) == "plain"
+    assert sweep.path(of, speed.Place("train", 8, 2, form=forms.CHECKPOINTED)) == "eager"
+    assert sweep.path(of, speed.Place("train", 8, 2, track="reference")) == "plain"
+    assert sweep.path(bench("transformer"), speed.Place("train", 8, 2, track="reference")) == "eager"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler's own modules
+def test_a_compiled_model_is_one_of_the_ways() -> None:
+    sweep = speed.Sweep(TINY.model_copy(update={"seconds": 0.0, "compile": True, "budget": 300.0}), CPU)
+    assert math.isfinite(sweep._try(bench("transformer"), "infer", "compiled"))
+
+
+# ---------------------------------------------------------------- the sweep
+
+
+@pytest.fixture
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that goes on by TICK at every look, on a machine with nobody else on it."""
+    ticks = itertools.count()
+    monkeypatch.setattr(clock, "now", lambda device: next(ticks) * TICK)
+    monkeypatch.setattr(clock, "usage", lambda: Usage(next(ticks), 0.0, 0.0))
+    one = clock.quantiles([1e9])  # the real one has a clock of its own
+    monkeypatch.setattr(work, "peaks", lambda device, threads, seconds: Peak(threads=threads, flops=one, traffic=one))
+
+
+def run(
+    root: Path,
+    *names: str,
+    settings: MeasureSettings = TINY,
+    gates: dict[str, Gates] | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> list[Measured]:
+    cores = {arch: archs.defaults(arch) for arch in names}
+    gates = gates or {arch: passed(arch) for arch in names}
+    return list(speed.measure(cores, settings, gates, root, CPU, say))
+
+
+def at(measured: Measured | Counted, quantity: str, **where: Any) -> dict[tuple[int, int], Measurement]:
+    where = {"threads": 1, "track": "best", "form": ""} | where
+    return {
+        (m.length, m.batch): m
+        for m in measured.measurements
+        if m.quantity == quantity and all(getattr(m, key) == value for key, value in where.items())
+    }
+
+
+def test_every_point_of_every_architecture(tmp_path: Path, quiet: None) -> None:
+    many = speed.threads(TINY, CPU)
+    for measured in run(tmp_path, "lstm", "transformer"):
+        for quantity in ("train", "infer"):
+            swept = {(4, 2), (8, 2), (4, 8), (8, 4), (4, 1)}
+            assert set(at(measured, quantity)) == swept
+            assert set(at(measured, quantity, track="reference")) == {(4, 2), (8, 2)}
+            assert many == 1 or set(at(measured, quantity, threads=many)) == {(4, 2), (8, 2)}
+        assert set(at(measured, "first_token")) == {(4, 1), (8, 1)}
+        assert set(at(measured, "stream")) == {(2, 1), (3, 1)}
+        assert set(at(measured, "generate")) == {(2, 2), (3, 2)}
+        assert set(at(measured, "train", form=forms.CHECKPOINTED)) == {(8, 2)}
+        assert bool(at(measured, "train", form=forms.TRUNCATED)) == (measured.arch != "transformer")
+        assert all(m.status == "ok" and m.flags == () for m in measured.measurements)
+        assert measured.parameters == pytest.approx(6000, rel=0.05)
+        assert [peak.threads for peak in measured.peaks] == sorted({1, many})
+        assert Measured.from_data(measured.plain()) == measured
+
+
+def test_values_are_those_of_the_clock(tmp_path: Path, quiet: None) -> None:
+    (measured,) = run(tmp_path, "rnn")
+    for quantity in ("train", "infer"):
+        for (length, batch), m in at(measured, quantity).items():
+            assert m.value is not None
+            assert m.value.median == m.value.q25 == m.value.q75 == m.value.p99 == batch * length / TICK
+            assert (m.value.repetitions, m.value.variation, m.unit) == (5, 0.0, "tokens/s")
+    stream = at(measured, "stream")[3, 1]
+    assert stream.value is not None
+    assert (stream.value.median, stream.value.repetitions, stream.unit) == (1000 * TICK, speed.STREAMED, "ms")
+    generate = at(measured, "generate")[3, 2].value
+    assert generate is not None
+    assert generate.median == 2 * TINY.generate / TICK
+
+
+def test_a_real_clock_gives_positive_rates_and_names_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forms, "PATHS", ("eager",))
+    short = TINY.model_copy(update={"seconds": 0.0, "all_threads": False})
+    (measured,) = run(tmp_path, "lstm", settings=short)
+    for m in measured.measurements:
+        assert m.value is not None and m.value.median > 0 and m.value.repetitions == 3
+    assert any("mkldnn_rnn_layer" in name for name in at(measured, "infer")[8, 2].kernels)
+    assert not any("mkldnn_rnn" in name for name in at(measured, "infer", track="reference")[8, 2].kernels)
+
+
+def test_the_order_is_shuffled_over_architectures_and_always_the_same(tmp_path: Path, quiet: None) -> None:
+    def order(folder: str) -> list[str]:
+        lines: list[str] = []
+        run(tmp_path / folder, "rnn", "gru", say=lines.append)
+        return [line.rsplit(":", 1)[0] for line in lines]
+
+    first = order("a")
+    assert first == order("b")
+    assert first != sorted(first)
+    names = [line.split(":")[0] for line in first]
+    assert len(list(itertools.groupby(names))) > 10  # neither architecture has a time of its own
+
+
+def test_a_killed_sweep_goes_on_and_a_new_architecture_costs_its_own_points(
+    tmp_path: Path, quiet: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    point = speed.Sweep.point
+
+    def spy(self: speed.Sweep, bench: Bench, place: speed.Place) -> Measurement:
+        if len(made) == 7 and bench.arch == "rnn":
+            raise KeyboardInterrupt
+        made.append(bench.arch)
+        return point(self, bench, place)
+
+    monkeypatch.setattr(speed.Sweep, "point", spy)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, "rnn")
+    assert len(list(tmp_path.glob("measured/points/rnn/*.json"))) == 7
+    made.append("went on")
+    (first,) = run(tmp_path, "rnn")
+    assert len(made) - 1 == len(first.measurements)
+    again, other = run(tmp_path, "rnn", "gru")
+    assert again.measurements == first.measurements
+    assert made.count("gru") == len(other.measurements)
+
+
+def test_a_flagged_point_is_measured_again_next_time(tmp_path: Path) -> None:
+    keep = kept.Kept(tmp_path, TINY, CPU)
+    made = itertools.count()
+
+    def make(*flags: str) -> Measurement:
+        value = clock.quantiles([float(next(made))])
+        return Measurement(quantity="train", length=4, batch=2, unit="tokens/s", value=value, flags=flags)
+
+    def get(*flags: str, settings: MeasureSettings = TINY) -> float:
+        keep = kept.Kept(tmp_path, settings, CPU)
+        point = keep.get("rnn", {}, "here", Measurement, lambda: make(*flags))
+        assert point.value is not None
+        return point.value.median
+
+    assert get("contended") == 0
+    assert get() == 1
+    assert get() == get(settings=TINY.model_copy(update={"lengths": (4,)})) == 1
+    assert get(settings=TINY.model_copy(update={"repetitions": 9})) == 2
+    assert keep.get("rnn", {}, "there", Measurement, make).value != 1
+
+
+def test_contention_is_flagged(tmp_path: Path, quiet: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "quietly", lambda work, look, frequency: Seen(work(), 0.9, None, ("contended",)))
+    lines: list[str] = []
+    (measured,) = run(tmp_path, "rnn", say=lines.append)
+    assert {(m.flags, m.load) for m in measured.measurements} == {(("contended",), 0.9)}
+    assert all(line.endswith("(contended)") for line in lines)
+
+
+def test_an_architecture_that_fails_a_gate_is_not_timed(tmp_path: Path, quiet: None) -> None:
+    gates = {"rnn": passed("rnn"), "gru": passed("gru", FAILED)}
+    good, bad = run(tmp_path, "rnn", "gru", gates=gates)
+    assert good.measurements and not good.refused
+    assert bad.measurements == ()
+    assert bad.refused == (
+        "gru fails the gate 'causality' in the model 'embedding, every, causal': output 2 changes with input 5."
+    )
+    counted = count.count("gru", archs.defaults("gru"), TINY, gates["gru"], CPU, lambda text: None)
+    assert (counted.measurements, counted.work, counted.predictions) == ((), (), ())
+    assert counted.refused == bad.refused
 
 
 @pytest.mark.parametrize(
-    ("shares", "kept", "contended"),
-    [((0.0,), 0, False), ((0.15,), 0, False), ((0.9, 0.1), 1, False), ((0.9, 0.4), 1, True), ((0.4, 0.9), 0, True)],
-    ids=str,
+    ("error", "status"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "out_of_memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out_of_memory"),
+        (clock.OverBudget("60 s were over"), "time_limit"),
+    ],
+    ids=lambda value: str(value)[:12],
 )
-def test_a_disturbed_point_is_repeated_once_and_the_quieter_kept(
-    shares: tuple[float, ...], kept: int, contended: bool
+def test_running_out_is_a_result(
+    error: Exception, status: str, tmp_path: Path, quiet: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen, tries = looks(*shares), itertools.count()
-    assert measure.quietly(lambda: next(tries), lambda: next(seen)) == (kept, contended)
-    assert next(tries) == len(shares)
+    train = Bench.train
+
+    def small_only(self: Bench, batch: int, length: int, *args: Any, **kwargs: Any) -> Work:
+        if length > 4:
+            raise error
+        return train(self, batch, length, *args, **kwargs)
+
+    monkeypatch.setattr(Bench, "train", small_only)
+    (measured,) = run(tmp_path, "rnn")
+    short, long = at(measured, "train")[4, 2], at(measured, "train")[8, 2]
+    assert (short.status, long.status, long.value) == ("ok", status, None)
+    assert long.reason
+    assert at(measured, "infer")[8, 2].status == "ok"
 
 
-def test_others_are_what_is_busy_but_not_own() -> None:
-    assert measure.others(Usage(0, 0, 0), Usage(2, 3, 4)) == pytest.approx(0.5, abs=0.011)
-    assert measure.others(Usage(0, 0, 0), Usage(1, 1, 0.99)) == 0.0
+def test_another_error_is_not_swallowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Bench, *args: Any, **kwargs: Any) -> Work:
+        raise RuntimeError("shapes differ")
 
-
-def test_usage_counts_on() -> None:
-    before = measure.usage()
-    sum(range(200_000))
-    after = measure.usage()
-    assert after.wall > before.wall
-    assert after.own > before.own
-    assert after.busy >= before.busy > 0
-
-
-def test_contention_is_flagged(clock: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "quietly", lambda work, look: (work(), True))
-    lines: list[str] = []
-    for m in run("rnn", say=lines.append).measurements:
-        assert m.flags == (("contended",) if m.quantity in ("train", "infer", "stream") else ())
-    assert sum("(contended)" in line for line in lines) == 6
+    monkeypatch.setattr(Bench, "infer", fail)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        run(tmp_path, "rnn")
 
 
 # ---------------------------------------------------------------- memory
@@ -217,7 +583,7 @@ def test_memory_of_a_chain_of_saved_activations() -> None:
             y = y.exp()
         y.sum().backward()  # type: ignore[no-untyped-call]
 
-    assert measure.allocated(chain) == pytest.approx(4 * n * (k + 1 + 2), rel=0.02)
+    assert memory.allocated(chain) == pytest.approx(4 * n * (k + 1 + 2), rel=0.02)
 
 
 def test_memory_given_back_does_not_count() -> None:
@@ -229,25 +595,101 @@ def test_memory_given_back_does_not_count() -> None:
         for _ in range(10):
             y = y.exp()  # the old and the new
 
-    assert measure.allocated(chain) == pytest.approx(4 * n * 2, rel=0.02)
+    assert memory.allocated(chain) == pytest.approx(4 * n * 2, rel=0.02)
 
 
 def test_memory_that_stays_between_calls_counts() -> None:
     n = 100_000
 
-    def make() -> measure.Work:
-        kept = torch.ones(3 * n)
-        return lambda: kept[:n] * 2.0
+    def make() -> Work:
+        stays = torch.ones(3 * n)
+        return lambda: stays[:n] * 2.0
 
-    assert measure.peak_memory(make, CPU) == pytest.approx(4 * n * (3 + 1), rel=0.02)
+    assert memory.peak_memory(make, CPU) == pytest.approx(4 * n * (3 + 1), rel=0.02)
 
 
-def test_memory_of_training_repeats_and_is_linear_for_an_lstm() -> None:
-    of = bench("lstm")
-    short, middle, long = (measure.peak_memory(lambda n=n: of.train(n), CPU) for n in (100, 200, 400))  # type: ignore[misc]
-    assert long - middle == pytest.approx(2 * (middle - short), rel=0.02)
-    assert measure.peak_memory(lambda: of.train(100), CPU) == short
-    assert short > 4 * 4 * model.count(of.net()).matched  # weights, gradients, two moments; float32
+def counter(arch: str, **changes: Any) -> count.Counter:
+    return count.Counter(bench(arch, TINY.model_copy(update=changes)))
+
+
+def activations(found: list[Measurement], quantity: str = "train_memory") -> list[int]:
+    return [m.parts["activations"] for m in found if m.quantity == quantity]
+
+
+def test_memory_repeats_and_its_parts_sum_up() -> None:
+    of = counter("lstm")
+    found = of.memory("")
+    assert found == of.memory("")
+    own = sum(p.numel() for p in of.bench.net().parameters())
+    for m in found:
+        assert m.value is not None and m.value.median == sum(m.parts.values())
+        assert m.parts["parameters"] == 4 * own
+    train = [m for m in found if m.quantity == "train_memory"]
+    assert [m.parts["optimizer"] for m in train] == [8 * own] * 4
+
+
+def test_memory_grows_as_theory_says() -> None:
+    """Doubling the length: twice the activations of an LSTM and of efficient attention, towards four times of naive."""
+    lengths = (128, 256, 512, 1024)
+
+    def ratio(arch: str, form: str) -> float:
+        *_, before, last = activations(counter(arch, memory_lengths=lengths, batch=4).memory(form))
+        return last / before
+
+    assert ratio("lstm", "") == pytest.approx(2.0, rel=0.05)
+    assert ratio("transformer", "") == pytest.approx(2.0, rel=0.05)
+    assert ratio("transformer", forms.NAIVE) == pytest.approx(4.0, rel=0.1)
+
+
+def test_remedies_need_less() -> None:
+    def last(arch: str, form: str) -> int:
+        layers = 4 if arch == "transformer" else 1
+        sizes = {"memory_lengths": (64, 128, 256), "parameters": 20_000}
+        of = count.Counter(bench(arch, TINY.model_copy(update=sizes), layers=layers))
+        return activations(of.memory(form))[-1]
+
+    assert last("transformer", forms.CHECKPOINTED) < 0.7 * last("transformer", "")
+    assert last("gru", forms.CHECKPOINTED) < 0.7 * last("gru", "")
+    assert last("gru", forms.TRUNCATED) < 0.5 * last("gru", "")
+
+
+@pytest.mark.parametrize(("arch", "grows"), [("rnn", 1.0), ("lstm", 1.0), ("transformer", 4.0)])
+def test_state_is_constant_or_grows_with_the_cache(arch: str, grows: float) -> None:
+    of = counter(arch, contexts=(2, 8), lengths=(4,))
+    values = {m.length: m.value.median for m in of.states() if m.value}
+    assert list(values) == [2, 4, 8]
+    assert values[8] / values[2] == grows
+
+
+def test_a_point_beyond_the_memory_is_out_of_memory() -> None:
+    found = counter("transformer", memory_lengths=(8, 16, 2048), batch=8, memory=2**26).memory(forms.NAIVE)
+    assert [m.status for m in found if m.quantity == "train_memory"] == ["ok", "ok", "out_of_memory"]
+    assert found[-1].value is None
+
+
+@pytest.mark.parametrize(("arch", "form"), [("lstm", ""), ("transformer", ""), ("transformer", forms.NAIVE)])
+def test_the_largest_length_is_predicted_within_a_tenth(arch: str, form: str) -> None:
+    lengths = (32, 64, 128, 256) if form else (64, 128, 256, 512)
+    of = counter(arch, memory_lengths=lengths, fits=2**23)
+    (length, *_) = of.predictions(of.memory(form), [form])
+    assert length.found is not None and length.error is not None
+    assert length.predicted > lengths[-1]  # beyond what was measured
+    assert abs(length.error) < 0.1
+    here, status = of.train_bytes(length.other, length.found, form)
+    beyond, _ = of.train_bytes(length.other, round(length.found * 1.04), form)
+    assert (status, here is not None and here <= 2**23) == ("ok", True)
+    assert beyond is not None and beyond > 2**23
+
+
+@pytest.mark.parametrize("true", [1, 7, 90, 100, 103, 140])
+def test_the_largest_is_found_around_a_prediction(true: int) -> None:
+    found = count.largest(lambda size: size <= true, 100)
+    assert found is not None and true - 2 <= found <= true
+
+
+def test_nothing_is_found_where_tries_take_too_long() -> None:
+    assert count.largest(lambda size: None, 100) is None
+    assert count.largest(lambda size: True, 100) is None
 
 
 # ---------------------------------------------------------------- gradient
@@ -258,17 +700,19 @@ def test_gradient_is_that_of_each_sequence_alone() -> None:
     net = of.net(7).double()
     x, y = of.data(TINY.batch, 6, 7)
     norms = []
-    for item, label in zip(x.double(), y, strict=True):
-        steps = [x_t.clone().requires_grad_() for x_t in item]
-        F.cross_entropy(net(torch.stack(steps)[None])[0], label).backward()  # type: ignore[no-untyped-call]
-        norms.append([float(torch.linalg.vector_norm(x_t.grad)) for x_t in reversed(steps)])  # type: ignore[arg-type]
+    for item, label in zip(x, y, strict=True):
+        steps = [h_t.detach().requires_grad_() for h_t in net.frontend(item[None])[0]]
+        logits = net.head.linear(net.core(torch.stack(steps)[None])[0, -1])
+        F.cross_entropy(logits, label[-1]).backward()  # type: ignore[no-untyped-call]
+        norms.append([float(torch.linalg.vector_norm(h_t.grad)) for h_t in reversed(steps)])  # type: ignore[arg-type]
     means = [sum(of_lag) / len(norms) for of_lag in zip(*norms, strict=True)]
     assert of.gradient(7, 6) == pytest.approx(means, rel=1e-9)
     assert of.gradient(8, 6) != pytest.approx(means, rel=1e-3)
 
 
 def test_gradient_below_float32_is_seen() -> None:
-    far = bench("rnn", MeasureSettings(parameters=2000, lengths=(4,), batch=2, gradient_length=1000)).gradient(1, 1000)
+    settings = TINY.model_copy(update={"gradient_length": 1000})
+    far = bench("rnn", settings).gradient(1, 1000)
     assert 0.0 < far[-1] < 1e-60  # the smallest float32 is 1e-45
 
 
@@ -277,74 +721,35 @@ def test_gradient_has_no_dropout_in_it() -> None:
     assert wet == dry
 
 
-def test_a_gradient_of_zero_is_a_value(clock: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    net = Bench.net
-
-    def forgetful(self: Bench, seed: int = 0) -> model.Model:
-        made = net(self, seed)
-        for name, values in made.named_parameters():
-            if "weight_hh" in name:
-                torch.nn.init.zeros_(values)
-        return made
-
-    monkeypatch.setattr(Bench, "net", forgetful)
-    gradient = at(run("rnn"), "gradient")
-    medians = [gradient[lag].value.median for lag in range(6)]  # type: ignore[union-attr]
-    assert medians[0] > 0
-    assert medians[1:] == [0.0] * 5
-
-
 def test_lags() -> None:
-    assert measure.lags(1) == [0]
-    assert measure.lags(2) == [0, 1]
-    found = measure.lags(1000)
+    assert count.lags(1, 24) == [0]
+    assert count.lags(2, 24) == [0, 1]
+    found = count.lags(1000, 24)
     assert (found[:4], found[-1]) == ([0, 1, 2, 3], 999)
     assert 15 < len(found) <= 25
     assert found == sorted(set(found))
 
 
-# ---------------------------------------------------------------- failures and modes
+@pytest.mark.parametrize("arch", archs.names())
+def test_all_that_is_counted(arch: str) -> None:
+    counted = count.count(arch, archs.defaults(arch), TINY, passed(arch), CPU, lambda text: None)
+    assert [m.length for m in counted.measurements if m.quantity == "gradient"] == [0, 1, 2, 3, 4, 5]
+    assert {m.value.repetitions for m in counted.measurements if m.quantity == "gradient" and m.value} == {3}
+    assert {m.form for m in counted.measurements} == {
+        "",
+        forms.CHECKPOINTED,
+        forms.NAIVE if arch == "transformer" else forms.TRUNCATED,
+    }
+    assert {(w.phase, w.length) for w in counted.work} == {
+        *itertools.product(("train", "infer"), (4, 8)),
+        ("stream", 2),
+        ("stream", 3),
+    }
+    assert {one.what for one in counted.predictions} == {"length", "batch"}
+    assert Counted.from_data(counted.plain()) == counted
 
 
-@pytest.mark.parametrize(
-    "error",
-    [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")],
-    ids=lambda error: type(error).__name__,
-)
-def test_out_of_memory_is_a_result(error: Exception, clock: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    train = Bench.train
-
-    def small_only(self: Bench, length: int) -> measure.Work:
-        if length > 4:
-            raise error
-        return train(self, length)
-
-    monkeypatch.setattr(Bench, "train", small_only)
-    measured = run("rnn")
-    for quantity in ("train", "train_memory"):
-        short, long = at(measured, quantity).values()
-        assert (short.status, long.status, long.value) == ("ok", "out_of_memory", None)
-        assert short.value is not None
-    assert at(measured, "infer")[8].status == "ok"
-
-
-def test_out_of_memory_of_the_gradient_is_recorded_at_every_lag(clock: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(self: Bench, seed: int, length: int) -> list[float]:
-        raise torch.OutOfMemoryError
-
-    monkeypatch.setattr(Bench, "gradient", fail)
-    gradient = at(run("rnn"), "gradient")
-    assert list(gradient) == [0, 1, 2, 3, 4, 5]
-    assert {(m.status, m.value) for m in gradient.values()} == {("out_of_memory", None)}
-
-
-def test_another_error_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(self: Bench, length: int) -> measure.Work:
-        raise RuntimeError("shapes differ")
-
-    monkeypatch.setattr(Bench, "infer", fail)
-    with pytest.raises(RuntimeError, match="shapes differ"):
-        run("rnn")
+# ---------------------------------------------------------------- modes
 
 
 def modes() -> list[bool]:
@@ -369,22 +774,11 @@ def strict() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_modes_come_back(fails: bool, strict: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[list[bool]] = []
-
-    def spy(*args: Any) -> list[Measurement]:
-        seen.append(modes())
+def test_modes_come_back(fails: bool, strict: None) -> None:
+    before = modes()
+    with pytest.raises(KeyError) if fails else pytest.MonkeyPatch.context(), speed.measuring():
+        torch.set_num_threads(1 + torch.get_num_threads())
+        assert modes() == [False, False, False, False, True]
         if fails:
             raise KeyError
-        return point(*args)
-
-    point = measure.point
-    monkeypatch.setattr(measure, "point", spy)
-    before = modes()
-    if fails:
-        with pytest.raises(KeyError):
-            run("rnn")
-    else:
-        run("rnn", TINY.model_copy(update={"lengths": (4,), "seconds": 0.0}))
-    assert seen == [[False, False, False, False, True]] * len(seen)
     assert before == modes() == [True, True, True, True, False]

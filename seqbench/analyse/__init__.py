@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seqbench.analyse import evidence, findings, verdicts
+from seqbench.analyse import costs, evidence, findings, reach, verdicts
 from seqbench.analyse.summary import Summary
 from seqbench.analyse.tables import curves, metrics, table
 from seqbench.config import Plan
@@ -22,21 +22,40 @@ def summarise(plan: Plan, root: Path) -> Summary:
     Raises DataError where a record is missing, damaged, stale, or breaks the rules of evidence.
     """
     tasks = tuple(evidence.task(plan, task_id, root) for task_id in plan.task_ids)
+    gates = {arch: evidence.gates(plan, arch, root) for arch in plan.architectures}
     cells = tuple(
         cell
         for task in tasks
-        for cell in verdicts.cells(task, [evidence.cell(plan, task, arch, root) for arch in plan.architectures])
+        for cell in verdicts.cells(task, [evidence.cell(plan, task, arch, root) for arch in plan.architectures], gates)
     )
     design = verdicts.design(plan)
     pairs = verdicts.pairs(tasks, cells, design)
     measured = tuple(evidence.measured(arch, root) for arch in plan.architectures)
+    counted = tuple(evidence.counted(arch, root) for arch in plan.architectures)
+    paces = tuple(evidence.pace(plan, task_id, root) for task_id in plan.task_ids)
+    reaches = tuple(one for task_id in plan.task_ids for one in evidence.reaches(plan, task_id, root))
+    curves = costs.curves(measured, counted, plan.measure)
+    laws, crossovers = costs.laws(curves), costs.crossovers(curves, plan.architectures, measured, counted)
+    held = reach.held(tasks, cells)
+    said = findings.Costs(tuple(gates.values()), measured, counted, curves, laws, crossovers)
     return Summary(
         plan=plan.model_copy(update={"mirror": None}),  # where the files came from this time is no result
         tasks=tasks,
         cells=cells,
         pairs=pairs,
         design=design,
+        gates=tuple(gates.values()),
         measured=measured,
-        findings=findings.findings(tasks, cells, pairs, design, measured),
-        concerns=findings.concerns(tasks, cells, measured),
+        counted=counted,
+        paces=paces,
+        laws=laws,
+        crossovers=crossovers,
+        fronts=costs.fronts(tasks, cells, paces),
+        reaches=reaches,
+        horizons=reach.horizons(reaches),
+        stretches=reach.stretches(reaches),
+        held=held,
+        recalls=reach.recalls(reaches),
+        findings=findings.findings(tasks, cells, pairs, design, said, held),
+        concerns=findings.concerns(tasks, cells, said, paces),
     )

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import TypeVar
 
 from seqbench import archs, config, sources, tasks
 from seqbench.analyse import cores
 from seqbench.analyse.summary import DataSource, Evidence, TaskSummary
 from seqbench.config import Plan
 from seqbench.errors import DataError
+from seqbench.measurements import Counted, Gates, Measured, Pace, Reaches, TaskReaches
 from seqbench.records import (
     Controls,
     Manifest,
-    Measured,
     Provenance,
     Result,
     RunProvenances,
@@ -23,6 +24,8 @@ from seqbench.records import (
     run_key,
 )
 from seqbench.schedule import best_point
+
+T = TypeVar("T")
 
 
 def task(plan: Plan, task_id: str, root: Path) -> TaskSummary:
@@ -161,11 +164,56 @@ def _provenances(plan: Plan, path: Path, again: str) -> tuple[Provenance, ...]:
     return tuple(runs[str(seed)] for seed in plan.seeds)
 
 
-def measured(arch: str, root: Path) -> Measured:
-    """The measurements of an architecture."""
-    path = root / "measured" / f"{arch}.json"
-    fix = f"measure it: seqbench measure {arch}"
-    found = Measured.read(path, fix)
-    if found.arch != arch:
-        raise DataError(f"holds measurements of {found.arch}", str(path), fix)
+def gates(plan: Plan, arch: str, root: Path) -> Gates:
+    """The gates of an architecture, as its file is now."""
+    path, fix = root / "measured" / "gates" / f"{arch}.json", f"check it: seqbench gates {arch}"
+    found = Gates.read(path, fix)
+    _same(found.arch, arch, path, fix)
+    if (found.core, found.version) != (plan.cores[arch], archs.version(arch)):
+        raise DataError("stale: another version of the architecture, or other settings, were checked", str(path), fix)
     return found
+
+
+def measured(arch: str, root: Path) -> Measured:
+    """What the clock said of an architecture."""
+    path, fix = root / "measured" / f"{arch}.json", f"measure it: seqbench measure {arch}"
+    found = Measured.read(path, fix)
+    _same(found.arch, arch, path, fix)
+    return found
+
+
+def counted(arch: str, root: Path) -> Counted:
+    """What was counted of an architecture."""
+    path, fix = root / "measured" / "counted" / f"{arch}.json", f"count it: seqbench count {arch}"
+    found = Counted.read(path, fix)
+    _same(found.arch, arch, path, fix)
+    return found
+
+
+def pace(plan: Plan, task_id: str, root: Path) -> Pace:
+    """How long the models of a task take, those of the plan's architectures."""
+    path, fix = root / "measured" / "pace" / f"{task_id}.json", f"measure it: seqbench pace {task_id}"
+    found = Pace.read(path, fix)
+    _same(found.task, task_id, path, fix)
+    by_arch = {one.arch: one for one in found.cells}
+    return found.model_copy(update={"cells": tuple(_of(by_arch, arch, path, fix) for arch in plan.architectures)})
+
+
+def reaches(plan: Plan, task_id: str, root: Path) -> tuple[Reaches, ...]:
+    """How far the runs of a task remember, those of the plan's architectures."""
+    path, fix = root / "measured" / "reach" / f"{task_id}.json", f"find it: seqbench reach {task_id}"
+    found = TaskReaches.read(path, fix)
+    _same(found.task, task_id, path, fix)
+    by_arch = {one.arch: one for one in found.cells}
+    return tuple(_of(by_arch, arch, path, fix) for arch in plan.architectures)
+
+
+def _same(found: str, wanted: str, path: Path, fix: str) -> None:
+    if found != wanted:
+        raise DataError(f"holds measurements of {found}", str(path), fix)
+
+
+def _of(by_arch: dict[str, T], arch: str, path: Path, fix: str) -> T:
+    if arch not in by_arch:
+        raise DataError(f"nothing of {arch} is in it", str(path), fix)
+    return by_arch[arch]

@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
-from seqbench.analyse.summary import Cell, Concern, Design, Finding, Pair, TaskSummary
+from seqbench.analyse.summary import (
+    Cell,
+    Concern,
+    Crossover,
+    Curve,
+    Design,
+    Finding,
+    Held,
+    Law,
+    Pair,
+    TaskSummary,
+)
 from seqbench.files import canonical
-from seqbench.records import Measured, Measurement, Quantiles
+from seqbench.measurements import Counted, Gates, Measured, Measurement, Pace, Quantiles, Quantity
 
-CONTENDED = "contended"
+NAIVE = "naive attention"
+Points = dict[int, Measurement]
+Curves = Mapping[Curve, Sequence[Measurement]]
+
+
+class Costs(NamedTuple):
+    """What was measured and fitted, as far as it is put in words."""
+
+    gates: Sequence[Gates]
+    measured: Sequence[Measured]
+    counted: Sequence[Counted]
+    curves: Curves
+    laws: Sequence[Law]
+    crossovers: Sequence[Crossover]
 
 
 def findings(
@@ -16,16 +41,18 @@ def findings(
     cells: Sequence[Cell],
     pairs: Sequence[Pair],
     design: Design,
-    measured: Sequence[Measured],
+    costs: Costs,
+    held: Sequence[Held],
 ) -> tuple[Finding, ...]:
-    """What the page says in words, in its order: what was tested, accuracy, controls, cost."""
-    sentences = list(_design(design))
+    """What the page says in words, in its order: what was tested, gates, accuracy, controls, cost, reach."""
+    sentences = [*_design(design), *_gates(costs.gates)]
     for task in tasks:
-        own = [cell for cell in cells if cell.task == task.id]
-        if design.testable:
+        own = [cell for cell in cells if cell.task == task.id and not cell.refused]
+        if design.testable and own:
             sentences.append(_accuracy(task, own, [pair for pair in pairs if pair.task == task.id]))
         sentences += _controls(task, own)
-    return (*sentences, *_speed(measured), *_memory(measured))
+    sentences += _speed(costs.curves, costs.measured)
+    return (*sentences, *_crossings(costs.crossovers), *_growth(costs.laws), *_held(held))
 
 
 def words(names: Sequence[str]) -> str:
@@ -115,27 +142,42 @@ def _controls(task: TaskSummary, cells: Sequence[Cell]) -> Iterator[Finding]:
         )
 
 
+# ---------------------------------------------------------------- gates
+
+
+def _gates(gates: Iterable[Gates]) -> Iterator[Finding]:
+    """Who is neither timed nor ranked, and why."""
+    for one in gates:
+        if sentence := one.refusal():
+            text = f"{one.arch} is not timed, and not ranked where it fails"
+            yield Finding(kind="gate", text=text, detail=sentence.rstrip("."), anchor="gates")
+
+
 # ---------------------------------------------------------------- cost
 
 
-def points(one: Measured, quantity: str) -> list[Measurement]:
-    """The measurements of a quantity that have a value, by length."""
-    found = [m for m in one.measurements if m.quantity == quantity and m.value is not None]
-    return sorted(found, key=lambda m: m.length)
+def _usual(curves: Curves, quantity: Quantity, form: str = "") -> dict[str, dict[int, Measurement]]:
+    """Points with a value along length, on the best track with one thread, by architecture and length."""
+    return {
+        curve.arch: {m.length: m for m in points if m.value is not None}
+        for curve, points in curves.items()
+        if curve == Curve(arch=curve.arch, quantity=quantity, along="length", form=form)
+    }
 
 
-def _common(measured: Sequence[Measured], quantity: str) -> dict[str, dict[int, Measurement]]:
+def _common(curves: Curves, measured: Sequence[Measured | Counted], quantity: Quantity) -> dict[str, Points]:
     """Points of each architecture at the lengths all of them reached; empty on mixed hardware."""
-    series = {one.arch: {m.length: m for m in points(one, quantity)} for one in measured}
-    if len({canonical(one.provenance.hardware.plain()) for one in measured}) != 1:
+    series = _usual(curves, quantity)
+    on = {canonical(one.provenance.hardware.plain()) for one in measured if one.arch in series}
+    if len(on) != 1:
         return {}
     shared = set.intersection(*(set(of) for of in series.values()))
     return {arch: {n: of[n] for n in sorted(shared)} for arch, of in series.items()} if shared else {}
 
 
-def _speed(measured: Sequence[Measured]) -> Iterator[Finding]:
+def _speed(curves: Curves, measured: Sequence[Measured]) -> Iterator[Finding]:
     """The fastest architecture in training at the longest common length, against each of the others."""
-    common = _common(measured, "train")
+    common = _common(curves, measured, "train")
     if len(common) < 2:
         return
     at = {arch: of[max(of)] for arch, of in common.items()}
@@ -145,7 +187,8 @@ def _speed(measured: Sequence[Measured]) -> Iterator[Finding]:
         f"{number(top.median / low.median)} times {arch}{span((top.q25 / low.q75, top.q75 / low.q25))}"
         for arch, low in ((arch, _quantiles(at[arch])) for arch in others)
     ]
-    shaky = "; contended: the machine was not quiet" if any(CONTENDED in m.flags for m in at.values()) else ""
+    flags = list(dict.fromkeys(flag for m in at.values() for flag in m.flags))
+    shaky = f"; {words(flags)}: the machine was not quiet" if flags else ""
     yield Finding(
         kind="cost",
         text=f"At length {at[first].length}, {first} had the highest median training throughput",
@@ -156,41 +199,70 @@ def _speed(measured: Sequence[Measured]) -> Iterator[Finding]:
 
 
 def _quantiles(measurement: Measurement) -> Quantiles:
-    assert measurement.value is not None  # `points` leaves the others out
+    assert measurement.value is not None  # `_usual` leaves the others out
     return measurement.value
 
 
-def _memory(measured: Sequence[Measured]) -> Iterator[Finding]:
-    """How peak training memory grows from the shortest to the longest common length."""
-    common = _common(measured, "train_memory")
-    lengths = sorted({n for of in common.values() for n in of})
-    if len(lengths) < 2:
-        return
-    short, long = lengths[0], lengths[-1]
-    grown = {arch: _quantiles(of[long]).median / _quantiles(of[short]).median for arch, of in common.items()}
-    ends = words(list(dict.fromkeys([number(min(grown.values())), number(max(grown.values()))])))
-    between = "between " if " and " in ends else ""
-    yield Finding(
-        kind="cost",
-        text=f"From length {short} to {long} ({number(long / short)} times), peak training memory grows "
-        f"{between}{ends} times",
-        detail=f"{', '.join(f'{arch} {number(ratio)} times' for arch, ratio in grown.items())}, "
-        f"as measured on {measured[0].provenance.hardware.name}",
-        anchor="cost",
-    )
+def _crossings(crossovers: Sequence[Crossover]) -> Iterator[Finding]:
+    """From which length on one architecture trains or streams faster, or needs less memory in training."""
+    for quantity in ("train", "stream", "train_memory"):
+        own = [one for one in crossovers if one.curve == Curve(arch=one.a, quantity=quantity, along="length")]
+        met = [one.text for one in own if one.length is not None]
+        if met:
+            yield Finding(kind="cost", text=met[0], detail="; ".join(met[1:]), anchor="cost")
+
+
+def _growth(laws: Sequence[Law]) -> Iterator[Finding]:
+    """How the activations of a training step, and streaming, grow with length."""
+    for quantity, what in (
+        ("train_memory", "Activations of a training step grow"),
+        ("stream", "A streamed step grows"),
+    ):
+        own = [one for one in laws if one.curve.quantity == quantity and one.curve.form in ("", NAIVE)]
+        if own:
+            slopes = [
+                f"{one.curve.arch}{f' ({one.curve.form})' if one.curve.form else ''} {one.slope:.2f}"
+                f"{span(one.interval)} from {one.low} to {one.high}"
+                for one in own
+            ]
+            low, high = min(one.slope for one in own), max(one.slope for one in own)
+            ends = words(list(dict.fromkeys([f"{low:.2f}", f"{high:.2f}"])))
+            text = f"{what} with length to the power of {'between ' if ' and ' in ends else ''}{ends}"
+            yield Finding(kind="cost", text=text, detail=", ".join(slopes), anchor="cost")
+
+
+# ---------------------------------------------------------------- reach
+
+
+def _held(held: Sequence[Held]) -> Iterator[Finding]:
+    """Up to which length each architecture holds a reference score."""
+    for task in dict.fromkeys(one.task for one in held):
+        texts = [one.text for one in held if one.task == task]
+        yield Finding(kind="reach", text=f"{task}: {texts[0]}", detail="; ".join(texts[1:]), anchor="reach")
 
 
 # ---------------------------------------------------------------- quality control
 
 
-def concerns(tasks: Sequence[TaskSummary], cells: Sequence[Cell], measured: Sequence[Measured]) -> tuple[Concern, ...]:
-    """What a careful reader would ask about: failures, borders, beaten by a control, noise, mixed machines."""
+def concerns(
+    tasks: Sequence[TaskSummary], cells: Sequence[Cell], costs: Costs, paces: Sequence[Pace]
+) -> tuple[Concern, ...]:
+    """What a careful reader would ask about: failures, borders, beaten by a control, gates, noise, mixed machines."""
     names = {task.id: task.trivial.name for task in tasks}
     found = [concern for cell in cells for concern in _of_cell(cell, names[cell.task])]
-    for one in measured:
+    for gates in costs.gates:
+        found += [
+            Concern(kind="gate", text=f"{one.gate} in '{one.model}': {one.note}", arch=gates.arch)
+            for one in gates.failed
+        ]
+    sources: list[Measured | Counted] = [*costs.measured, *costs.counted]
+    for one in sources:
         found += _of_measured(one)
+    for pace in paces:
+        found += _of_pace(pace)
     found += _hardware("training runs", [p.hardware.plain() for c in cells for p in c.evidence.provenances])
-    found += _hardware("measurements", [one.provenance.hardware.plain() for one in measured])
+    notes = [*(one.provenance for one in sources), *(pace.provenance for pace in paces)]
+    found += _hardware("measurements", [note.hardware.plain() for note in notes])
     return tuple(found)
 
 
@@ -209,19 +281,28 @@ def _of_cell(cell: Cell, control: str) -> Iterator[Concern]:
         yield Concern(kind="dirty", text="made from a commit with local changes", **place)
 
 
-def _of_measured(one: Measured) -> Iterator[Concern]:
+def _of_measured(one: Measured | Counted) -> Iterator[Concern]:
+    """Per quantity how many of its points were disturbed, or ended otherwise than ok; each stands in the tables."""
     for quantity in dict.fromkeys(m.quantity for m in one.measurements):
         own = [m for m in one.measurements if m.quantity == quantity]
-        noisy = [str(m.length) for m in own if CONTENDED in m.flags]
-        if noisy:
-            text = f"{quantity} at {words(noisy)} steps: the machine was not quiet"
+        for flag in dict.fromkeys(flag for m in own for flag in m.flags):
+            count = sum(flag in m.flags for m in own)
+            text = f"{quantity}: {count} of {len(own)} points were {flag}"
             yield Concern(kind="contended", text=text, arch=one.arch)
         for status in dict.fromkeys(m.status for m in own if m.status != "ok"):
-            failed = [str(m.length) for m in own if m.status == status]
-            text = f"{quantity} at {words(failed)} steps: {status}"
-            yield Concern(kind="measurement", text=text, arch=one.arch)
+            failed = [m for m in own if m.status == status]
+            places = words([f"length {m.length}, batch {m.batch}{f', {m.form}' if m.form else ''}" for m in failed])
+            yield Concern(kind="measurement", text=f"{quantity}: {status} at {places}", arch=one.arch)
     if one.provenance.dirty:
         yield Concern(kind="dirty", text="measured from a commit with local changes", arch=one.arch)
+
+
+def _of_pace(pace: Pace) -> Iterator[Concern]:
+    for one in pace.cells:
+        if one.flags:
+            yield Concern(kind="contended", text=f"pace: {words(one.flags)}", task=pace.task, arch=one.arch)
+        if one.status != "ok":
+            yield Concern(kind="measurement", text=f"pace: {one.status}", task=pace.task, arch=one.arch)
 
 
 def _hardware(what: str, fingerprints: Sequence[dict[str, object]]) -> Iterator[Concern]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from seqbench.config import Plan
-from seqbench.records import Control, Measured, Provenance, Record, Result, Setting, Spec, Tuned
+from seqbench.measurements import Counted, Gates, Measured, Pace, Quantity, Reaches, Track
+from seqbench.records import Control, Provenance, Record, Result, Setting, Spec, Tuned
 
 
 class DataSource(Record):
@@ -91,7 +92,9 @@ class Cell(Record):
     against_control: Literal["better", "no better", "undecided"]
     """"undecided": one seed gives no interval."""
     rank: int
-    """1 is best on the task, by mean; cells without a finished seed come last."""
+    """1 is best on the task, by mean; cells without a finished seed come last; 0: refused, hence none."""
+    refused: str = ""
+    """The gate that forbids ranking this architecture in the task's model, in words."""
 
     @property
     def task(self) -> str:
@@ -159,10 +162,147 @@ class Design(Record):
     testable: bool
 
 
+# ---------------------------------------------------------------- laws of cost
+
+
+class Curve(Record):
+    """What makes measurements of one architecture comparable along an axis: all but the length (or the batch)."""
+
+    arch: str
+    quantity: Quantity
+    along: Literal["length", "length at constant tokens", "batch"]
+    """What grows: the length at a constant batch, the length at a constant number of tokens per batch, the batch."""
+    threads: int = 1
+    track: Track = "best"
+    form: str = ""
+
+
+class Law(Record):
+    """cost ~ length^slope, fitted on log scales to one curve."""
+
+    curve: Curve
+    slope: float
+    interval: tuple[float, float] | None
+    """95 %, of the slope; None with two points."""
+    fit: float
+    """R squared."""
+    low: int
+    high: int
+    """The law was seen to hold from this length to that one."""
+    points: int
+    of: str
+    """What grows as said: "seconds per batch", "bytes of activations", "ms per step"."""
+
+
+class Crossover(Record):
+    """From which length on one architecture costs less than another."""
+
+    curve: Curve
+    """Of `a`."""
+    a: str
+    b: str
+    length: float | None
+    """None: the curves do not meet where they were measured."""
+    interval: tuple[float, float] | None
+    """Where they may meet, with the spread of the repetitions."""
+    low: int
+    high: int
+    """Lengths that both were measured at."""
+    text: str
+    """In words, with the better one on each side."""
+
+
+class Front(Record):
+    """Cost and quality of one cell."""
+
+    task: str
+    arch: str
+    score: float | None
+    seconds: float | None
+    """To train one run: steps times seconds per step on a quiet machine, mean over seeds."""
+    interval: tuple[float, float] | None
+    to_target: float | None
+    """Seconds to the target on validation, mean over the seeds that reach it."""
+    reached: int
+    """Seeds that reach the target."""
+    target: float | None
+    """The score on validation: halfway from the trivial control to the best score that any run of the task had."""
+    item_ms: float | None
+    """Milliseconds per item, once trained."""
+    best: bool
+    """No other architecture is both better and cheaper to train."""
+
+
+# ---------------------------------------------------------------- reach
+
+
+class Horizon(Record):
+    """How far back one cell's answers depend on the input: a curve, and the lag where the effect has halved."""
+
+    task: str
+    arch: str
+    kind: Literal["gradient", "intervention"]
+    trained: bool
+    lags: tuple[int, ...]
+    effects: tuple[float, ...]
+    """Median over seeds, relative to each seed's largest effect."""
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    """Smallest and largest over seeds."""
+    horizon: float | None
+    """Mean over seeds of the lag from which on the effect stays below half of its largest; a seed whose effect never
+    does counts with the longest lag. None: nothing was measured."""
+    interval: tuple[float, float] | None
+    """95 % over seeds."""
+    seeds: int
+    beyond: int
+    """Seeds whose effect is still above half at the longest lag: their horizon lies beyond it."""
+
+
+class Stretch(Record):
+    """Scores of one cell at a length that it was not trained on."""
+
+    task: str
+    arch: str
+    trained_length: int
+    length: int
+    mean: float | None
+    interval: tuple[float, float] | None
+    seeds: int
+    """Seeds that could read so many steps."""
+
+
+class Held(Record):
+    """The longest length (or delay) of a task at which an architecture still holds a reference score."""
+
+    task: str
+    """Name of the task, without its knob."""
+    arch: str
+    reference: float
+    """Score: a share of the way from the trivial control to the ceiling."""
+    level: float | None
+    """Value of the knob; None: not even at the smallest."""
+    levels: tuple[float, ...]
+    """All values that were run."""
+    text: str
+
+
+class Recall(Record):
+    """Bits that the answers recall of the sequence, against the state that carries them."""
+
+    task: str
+    arch: str
+    bits: float
+    interval: tuple[float, float] | None
+    state_bytes: int
+    per_byte: float
+    seeds: int
+
+
 class Finding(Record):
     """One sentence of the page, made from verdicts, with the section that holds its numbers."""
 
-    kind: Literal["design", "accuracy", "control", "cost"]
+    kind: Literal["design", "gate", "accuracy", "control", "cost", "reach"]
     text: str
     detail: str
     """Effect sizes, intervals, number of seeds."""
@@ -172,7 +312,7 @@ class Finding(Record):
 class Concern(Record):
     """One line of quality control."""
 
-    kind: Literal["failed", "border", "control", "contended", "hardware", "dirty", "measurement"]
+    kind: Literal["failed", "border", "control", "contended", "hardware", "dirty", "measurement", "gate"]
     text: str
     task: str | None = None
     arch: str | None = None
@@ -186,7 +326,18 @@ class Summary(Record):
     cells: tuple[Cell, ...]
     pairs: tuple[Pair, ...]
     design: Design
+    gates: tuple[Gates, ...]
     measured: tuple[Measured, ...]
+    counted: tuple[Counted, ...]
+    paces: tuple[Pace, ...]
+    laws: tuple[Law, ...]
+    crossovers: tuple[Crossover, ...]
+    fronts: tuple[Front, ...]
+    reaches: tuple[Reaches, ...]
+    horizons: tuple[Horizon, ...]
+    stretches: tuple[Stretch, ...]
+    held: tuple[Held, ...]
+    recalls: tuple[Recall, ...]
     findings: tuple[Finding, ...]
     concerns: tuple[Concern, ...]
 
@@ -202,5 +353,5 @@ class Summary(Record):
         return self.pair(task, b, a).turned
 
     def of_task(self, task: str) -> list[Cell]:
-        """The cells of a task id, best first."""
-        return sorted((cell for cell in self.cells if cell.task == task), key=lambda cell: cell.rank)
+        """The cells of a task id, best first; refused ones last."""
+        return sorted((cell for cell in self.cells if cell.task == task), key=lambda cell: cell.rank or len(self.cells))

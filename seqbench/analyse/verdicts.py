@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Literal
 
@@ -13,27 +13,30 @@ import numpy as np
 from seqbench.analyse import statistics
 from seqbench.analyse.summary import Cell, Design, Evidence, Mean, Pair, TaskSummary
 from seqbench.config import Plan
+from seqbench.measurements import Gates
 
 
-def cells(task: TaskSummary, runs: Sequence[Evidence]) -> tuple[Cell, ...]:
+def cells(task: TaskSummary, runs: Sequence[Evidence], gates: Mapping[str, Gates]) -> tuple[Cell, ...]:
     """Statistics and ranks of the cells of one task, in the order given.
 
-    A failed seed counts as the worst score seen on the task, of any run or trivial control.
+    A failed seed counts as the worst score seen on the task, of any run or trivial control. An architecture that
+    fails a gate in the task's kind of model has no rank.
     """
     sign = 1.0 if task.spec.direction == "max" else -1.0
     seen = [score for run in runs for score in _scores(run) if score is not None]
     seen += [control.metrics[task.spec.metric] for control in task.controls if control.kind == "trivial"]
     worst = sign * min(sign * score for score in seen)
-    unranked = [_cell(task, run, worst) for run in runs]
-    order = sorted(unranked, key=lambda c: math.inf if c.mean is None else -sign * c.mean)
-    return tuple(cell.model_copy(update={"rank": 1 + order.index(cell)}) for cell in unranked)
+    unranked = [_cell(task, run, worst, gates[run.arch].refusal(task.spec.kind)) for run in runs]
+    fit = [cell for cell in unranked if not cell.refused]
+    order = sorted(fit, key=lambda c: math.inf if c.mean is None else -sign * c.mean)
+    return tuple(cell if cell.refused else cell.model_copy(update={"rank": 1 + order.index(cell)}) for cell in unranked)
 
 
 def _scores(run: Evidence) -> tuple[float | None, ...]:
     return tuple(result.score if result.status == "ok" else None for result in run.results)
 
 
-def _cell(task: TaskSummary, run: Evidence, worst: float) -> Cell:
+def _cell(task: TaskSummary, run: Evidence, worst: float, refused: str) -> Cell:
     scores = _scores(run)
     finished = any(score is not None for score in scores)
     counted = tuple(worst if score is None else score for score in scores) if finished else ()
@@ -49,6 +52,7 @@ def _cell(task: TaskSummary, run: Evidence, worst: float) -> Cell:
         others=_others(task.spec.metric, run),
         against_control=_against(task, interval, finished),
         rank=0,
+        refused=refused,
     )
 
 
@@ -93,11 +97,11 @@ def design(plan: Plan) -> Design:
 
 
 def pairs(tasks: Sequence[TaskSummary], cells: Sequence[Cell], of: Design) -> tuple[Pair, ...]:
-    """Every pair of architectures on every task, with Holm's correction over all of them."""
+    """Every pair of ranked architectures on every task, with Holm's correction over all of them."""
     raw = [
         _pair(task, a, b)
         for task in tasks
-        for a, b in combinations([cell for cell in cells if cell.task == task.id], 2)
+        for a, b in combinations([cell for cell in cells if cell.task == task.id and not cell.refused], 2)
     ]
     adjusted = statistics.holm([pair.p for pair in raw])
     return tuple(_decide(pair, p, of) for pair, p in zip(raw, adjusted, strict=True))

@@ -12,10 +12,12 @@ torch) and a class `Core(torch.nn.Module)`:
 item count; what stands after them must not change what comes out before them. A core of a task
 that is not causal reads both ways and has no `step`. Every tensor of a state has the batch first.
 
-Two things more that a core may have:
+Three things more that a core may have:
 
     carry(x, state): (batch, time, width), state -> (batch, time, width), state; forward, on from a
     state of `step`, for one of fixed size: then training on a stream carries it between windows
+    plain(x): forward of a causal core written out in plain operators, for the reference track of the
+    measurements; a core without it is measured as its forward is, with attention written out
     MEMORY = True: it attends to an encoder by itself. Then Core takes memory=True, forward takes
     memory=(batch, memory steps, width) and memory_lengths=(batch,), `begin(memory, lengths)`
     gives the first state, `attention(x, memory)` what is looked at, (batch, time, memory steps)

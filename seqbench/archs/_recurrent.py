@@ -80,6 +80,23 @@ class Recurrent(nn.Module):
             after.append(tuple(part[0] for part in (last if self.STATES > 1 else (last,))))
         return x, tuple(after)
 
+    def plain(self, x: Tensor) -> Tensor:
+        """What `forward` of a causal core gives, as a loop over time of the equations: (batch, time, width) -> the same.
+
+        One operator for each product and function, as a reader would write it: the fused layers of a library are
+        tuned unevenly (on a CPU that of the LSTM is, those of the GRU and the RNN are not).
+        """
+        for index, layer in enumerate(self.layers):
+            if index:
+                x = self.dropout(x)
+            weights = cast(nn.RNNBase, layer).all_weights[0]
+            state, outputs = (torch.zeros_like(x[:, 0]),) * self.STATES, []
+            for x_t in x.unbind(1):
+                state = self.cell(x_t, state, weights)
+                outputs.append(state[0])
+            x = torch.stack(outputs, dim=1)
+        return x
+
     def step(self, x_t: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """One time step: x_t (batch, width), state -> (batch, width), state. The first state is None.
 

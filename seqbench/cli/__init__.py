@@ -52,7 +52,11 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "control": stages.control,
     "tune": stages.tune,
     "train": stages.train,
+    "gates": stages.gates,
+    "count": stages.count,
     "measure": stages.measure,
+    "pace": stages.pace,
+    "reach": stages.reach,
     "analyse": stages.analyse,
     "report": stages.report,
     "status": stages.status,
@@ -78,14 +82,21 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--preset", help="use this preset, whatever params.yaml says")
         sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the preset")
         sub.add_argument("--config", help="a configuration as JSON in place of params.yaml")
-    for name in ("prepare", "control", "tune", "train"):
+    for name in ("prepare", "control", "tune", "train", "pace", "reach"):
         subparsers[name].add_argument("task", help="a task (adding) or task id (adding-50)")
-    for name in ("tune", "train", "measure"):
+    for name in ("tune", "train"):
         subparsers[name].add_argument("arch", help="an architecture (lstm)")
-    for name in ("prepare", "tune", "train", "measure"):
+    for name in ("prepare", "tune", "train"):
         subparsers[name].add_argument("--setting", help="the resolved setting as JSON, as the DAG gives it")
-    subparsers["train"].add_argument("--seed", type=int, action="append", help="only this seed (may be repeated)")
-    subparsers["measure"].add_argument("--core", help="settings of the core as JSON")
+    for name in ("train", "reach"):
+        subparsers[name].add_argument("--seed", type=int, action="append", help="only this seed (may be repeated)")
+    for name in ("gates", "count", "measure"):
+        subparsers[name].add_argument("archs", nargs="*", help="architectures (default: all of the plan)")
+        subparsers[name].add_argument("--cores", help="settings of the cores by architecture as JSON")
+    for name in ("pace", "reach"):
+        subparsers[name].add_argument("--cells", help="the task's settings by architecture as JSON")
+    for name in ("count", "measure", "pace", "reach"):
+        subparsers[name].add_argument("--measure", help="what is measured as JSON, as the DAG gives it")
     subparsers["fetch"].add_argument("names", nargs="*", help="names of data/sources.toml")
     subparsers["fetch"].add_argument(
         "--all", action="store_true", help="every file of data/sources.toml that is not optional"

@@ -68,6 +68,15 @@ def settings(args: argparse.Namespace) -> list[Setting]:
     return [found.cell(task_id, args.arch) for task_id in found.expand(args.task)]
 
 
+def by_task(args: argparse.Namespace) -> dict[str, list[Setting]]:
+    """The cells of each task id that TASK means: of --cells (JSON by architecture, as the DAG calls it) or the plan."""
+    if args.cells is not None:
+        given = read_json(args.cells, "--cells")
+        return {args.task: [config.typed(Setting, one, f"--cells, {arch}") for arch, one in given.items()]}
+    found = plan(args)
+    return {task: [found.cell(task, arch) for arch in found.architectures] for task in found.expand(args.task)}
+
+
 def device(args: argparse.Namespace) -> str:
     """The DAG resolves the device once and hands it down in the environment."""
     return os.environ.get("SEQBENCH_DEVICE") or plan(args).device

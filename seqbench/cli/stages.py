@@ -6,11 +6,13 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from seqbench import archs, config, files, sources, tasks
 from seqbench.cli import plans
 from seqbench.errors import InputError, nearest
+from seqbench.measurements import Gates, TaskReaches
 from seqbench.records import Setting
 
 
@@ -149,23 +151,100 @@ def train(args: argparse.Namespace) -> None:
             train.train_cell(setting, rate, seeds, args.root, here, tell, whole)
 
 
-def measure(args: argparse.Namespace) -> None:
-    """Time an architecture and weigh its memory."""
-    from seqbench import device, measure
+def _measuring(args: argparse.Namespace) -> config.MeasureSettings:
+    """What is measured: of --measure, as the DAG gives it, or of the plan."""
+    if args.measure is None:
+        return plans.plan(args).measure
+    return config.typed(config.MeasureSettings, plans.read_json(args.measure, "--measure"), "--measure")
 
-    settings = (
-        config.typed(config.MeasureSettings, plans.read_json(args.setting, "--setting"), "--setting")
-        if args.setting
-        else plans.plan(args).measure
-    )
-    core = (
-        plans.read_json(args.core, "--core")
-        if args.core
-        else plans.plan(args).cores.get(args.arch, archs.defaults(args.arch))
-    )
+
+def _tell(name: str, text: str) -> None:
+    plans.say(f"{name}: {text}")
+
+
+def _cores(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Architectures with the settings of their cores: of --cores, as the DAG gives them, or those named, or all."""
+    if args.cores is not None:
+        return plans.read_json(args.cores, "--cores")
+    known = plans.plan(args).cores
+    return {arch: known.get(arch, archs.defaults(arch)) for arch in args.archs or known}
+
+
+def _gates(arch: str, core: dict[str, Any], args: argparse.Namespace) -> Gates:
+    """The gates of an architecture; checked now where they are missing or were those of another version."""
+    from seqbench.gates import gates as check
+
+    path = args.root / "measured" / "gates" / f"{arch}.json"
+    if path.exists():
+        found = Gates.read(path, f"check it again: seqbench gates {arch}")
+        if (found.core, found.version) == (core, archs.version(arch)):
+            return found
+    found = check(arch, core)
+    found.write(path)
+    return found
+
+
+def gates(args: argparse.Namespace) -> None:
+    """Check that architectures may be timed and compared: causality, streaming, padding, ..."""
+    from seqbench.gates import gates as check
+
+    for arch, core in _cores(args).items():
+        found = check(arch, core)
+        found.write(args.root / "measured" / "gates" / f"{arch}.json")
+        for one in found.failed:
+            plans.say(f"{arch}: {one.gate} FAILED in '{one.model}': {one.note}")
+        plans.say(f"{arch}: {len(found.checks) - len(found.failed)} of {len(found.checks)} checks passed")
+
+
+def measure(args: argparse.Namespace) -> None:
+    """Time architectures: throughput and latency, over length, batch and phase."""
+    from seqbench import device
+    from seqbench.measure import speed
+
+    cores, settings = _cores(args), _measuring(args)
+    passed = {arch: _gates(arch, core, args) for arch, core in cores.items()}
     with device.lease(plans.device(args)) as here:
-        record = measure.measure(args.arch, core, settings, here, lambda text: plans.say(f"{args.arch}: {text}"))
-    record.write(args.root / "measured" / f"{args.arch}.json")
+        for record in speed.measure(cores, settings, passed, args.root, here, plans.say):
+            record.write(args.root / "measured" / f"{record.arch}.json")
+
+
+def count(args: argparse.Namespace) -> None:
+    """Count what repeats exactly: memory, arithmetic, gradients of architectures."""
+    from seqbench import device
+    from seqbench.measure import count
+
+    settings = _measuring(args)
+    with device.lease(plans.device(args)) as here:
+        for arch, core in _cores(args).items():
+            record = count.count(arch, core, settings, _gates(arch, core, args), here, plans.say)
+            record.write(args.root / "measured" / "counted" / f"{arch}.json")
+
+
+def pace(args: argparse.Namespace) -> None:
+    """Time the models of a task on their own batches."""
+    from seqbench import device
+    from seqbench.measure import speed
+
+    settings = _measuring(args)
+    for task_id, cells in plans.by_task(args).items():
+        _ensure_data(cells[0], args)
+        with device.lease(plans.device(args)) as here:
+            record = speed.pace(cells, settings, args.root, here, partial(_tell, task_id))
+        record.write(args.root / "measured" / "pace" / f"{task_id}.json")
+
+
+def reach(args: argparse.Namespace) -> None:
+    """Find how far back the trained models of a task remember."""
+    from seqbench import device, horizon
+
+    settings = _measuring(args)
+    seeds = tuple(args.seed or plans.plan(args).seeds)
+    for task_id, cells in plans.by_task(args).items():
+        with device.lease(plans.device(args)) as here:
+            found = tuple(
+                horizon.reaches(cell, seeds, args.root, settings, here, partial(_tell, task_id)) for cell in cells
+            )
+        TaskReaches(task=task_id, cells=found).write(args.root / "measured" / "reach" / f"{task_id}.json")
 
 
 def analyse(args: argparse.Namespace) -> None:

@@ -17,8 +17,8 @@ from markupsafe import Markup
 from seqbench.analyse.findings import arrow, number, span, words
 from seqbench.analyse.summary import Cell, Pair, Summary, TaskSummary
 from seqbench.files import canonical
-from seqbench.records import Hardware
-from seqbench.report import charts, figures, limits, samples, settings
+from seqbench.records import Hardware, Provenance
+from seqbench.report import charts, costs, figures, fronts, gates, limits, machine, reach, samples, settings
 
 FOLDER = Path(__file__).parent
 TITLES = {
@@ -29,7 +29,10 @@ TITLES = {
     "measurement": "Failed measurements",
     "hardware": "Mixed hardware",
     "dirty": "Local changes",
+    "gate": "Gates that an architecture fails",
 }
+LEFT_OUT = re.compile(r"</(?:td|th|tr|thead|tbody|li)>\s*")
+"""End tags that HTML lets a page leave out: a tenth of its bytes."""
 
 
 def render(summary: Summary) -> str:
@@ -46,7 +49,7 @@ def render(summary: Summary) -> str:
     environment.filters["words"] = lambda many: words([str(one) for one in many])
     style, script = ((FOLDER / name).read_text(encoding="utf-8") for name in ("style.css", "page.js"))
     looks = charts.styles(summary.plan.architectures)
-    return environment.get_template("template.html").render(
+    page = environment.get_template("template.html").render(
         s=summary,
         looks=looks,
         style=Markup(style),
@@ -55,18 +58,28 @@ def render(summary: Summary) -> str:
         figures={
             "level": figures.by_level(summary, looks),
             "curves": figures.curves(summary, looks),
-            "cost": figures.costs(summary, looks),
-            "gradient": figures.gradient(summary, looks),
+            "cost": costs.figures(summary, looks),
+            "front": fronts.figures(summary, looks),
+            "horizon": reach.horizons(summary, looks),
+            "stretch": reach.stretches(summary, looks),
+            "gradient": reach.gradient(summary, looks),
         },
+        gates=gates,
+        costs=costs,
+        machine=machine,
+        fronts=fronts,
+        reach=reach,
         samples=samples.samples(summary),
         leaders=leaders(summary),
         data=data(summary),
         machines=machines(summary),
+        measuring=measuring(summary),
         titles=TITLES,
         rates=rates,
         settings=settings,
         limits=limits.limits(summary),
     )
+    return LEFT_OUT.sub("", page)
 
 
 def policy(style: str, script: str) -> str:
@@ -91,13 +104,14 @@ def pretty(value: Any) -> Markup:
     return Markup(html.escape(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False), quote=False))
 
 
-def leaders(summary: Summary) -> list[tuple[TaskSummary, Cell, Cell | None, Pair | None]]:
-    """For each task: the best cell, the next, and the pair of both seen from the best."""
-    found: list[tuple[TaskSummary, Cell, Cell | None, Pair | None]] = []
+def leaders(summary: Summary) -> list[tuple[TaskSummary, Cell | None, Cell | None, Pair | None]]:
+    """For each task: the best cell, the next, and the pair of both seen from the best; none that is not ranked."""
+    found: list[tuple[TaskSummary, Cell | None, Cell | None, Pair | None]] = []
     for task in summary.tasks:
-        first, *others = summary.of_task(task.id)
-        second = others[0] if others else None
-        found.append((task, first, second, summary.pair(task.id, first.arch, second.arch) if second else None))
+        ranked = [cell for cell in summary.of_task(task.id) if not cell.refused]
+        first, second = (*ranked, None, None)[:2]
+        pair = summary.pair(task.id, first.arch, second.arch) if first and second else None
+        found.append((task, first, second, pair))
     return found
 
 
@@ -118,9 +132,21 @@ def machines(summary: Summary) -> list[tuple[Hardware, list[str]]]:
     for cell in summary.cells:
         for provenance in cell.evidence.provenances:
             _note(made, provenance.hardware, "training")
-    for one in summary.measured:
-        _note(made, one.provenance.hardware, "measurements")
+    for what, provenances in measuring(summary).items():
+        for provenance in provenances:
+            _note(made, provenance.hardware, what)
     return list(made.values())
+
+
+def measuring(summary: Summary) -> dict[str, list[Provenance]]:
+    """Where all measurements were made, by their kind."""
+    return {
+        "gates": [one.provenance for one in summary.gates],
+        "measurements": [one.provenance for one in summary.measured],
+        "counts": [one.provenance for one in summary.counted],
+        "times on tasks": [one.provenance for one in summary.paces],
+        "horizons": [one.provenance for one in summary.reaches],
+    }
 
 
 def _note(made: dict[str, tuple[Hardware, list[str]]], hardware: Hardware, what: str) -> None:

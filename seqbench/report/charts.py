@@ -85,6 +85,9 @@ class Dot:
     low: float
     high: float
     tip: str
+    left: float | None = None
+    """Spread along x, for `draw_front`."""
+    right: float | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,8 @@ class Axis:
     log: bool = False
     ticks: tuple[float, ...] = ()
     format: str = ""
+    zero: bool = False
+    """A log axis that has room for 0: linear up to 1."""
 
     def encoding(self, field: str) -> dict[str, Any]:
         """The Vega-Lite channel."""
@@ -102,7 +107,9 @@ class Axis:
         # Not `format`: with SI prefixes it gives all ticks the same one, also 0.
         axis |= {"labelExpr": f"format(datum.value, '{self.format}')"} if self.format else {}
         axis |= {"values": list(self.ticks)} if self.ticks else {"tickCount": 5}
-        scale: dict[str, Any] = {"type": "log", "nice": False} if self.log else {"type": "linear", "zero": False}
+        scale: dict[str, Any] = {"type": "linear", "zero": False}
+        if self.log:
+            scale = {"type": "symlog" if self.zero else "log", "nice": False}
         return {"field": field, "type": "quantitative", "axis": axis, "scale": scale}
 
 
@@ -173,6 +180,30 @@ def draw_categories(
             "encoding": {"x": place, "y": level},
         },
     ]
+    return _drawn(dots, layers, label)
+
+
+def draw_front(
+    dots: Sequence[Dot], looks: dict[str, Style], x: Axis, y: Axis, *, label: str, named: Sequence[str]
+) -> Markup:
+    """One dot per architecture with its spread in both directions, and the names of some."""
+    by = _scales(dots, looks)
+    place = {"x": x.encoding("x"), "y": y.encoding("y")}
+    tip = {"field": "tip"}
+    layers: list[dict[str, Any]] = [
+        {"mark": RULE, "encoding": {"x": x.encoding("x"), "y": y.encoding("low"), "y2": {"field": "high"}}},
+        {"mark": RULE, "encoding": {"y": y.encoding("y"), "x": x.encoding("left"), "x2": {"field": "right"}}},
+        {"mark": POINT, "encoding": {**place, "shape": by["shape"], "description": tip}},
+    ]
+    for layer in layers:
+        layer["encoding"]["color"] = by["colour"]
+    layers.append(
+        {
+            "mark": {"type": "text", "align": "left", "dx": 8, "dy": -8, "fontSize": 11, "fill": "currentColor"},
+            "data": {"values": [vars(dot) for dot in dots if dot.arch in named]},
+            "encoding": {**place, "text": {"field": "arch", "type": "nominal"}},
+        }
+    )
     return _drawn(dots, layers, label)
 
 

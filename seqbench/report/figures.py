@@ -2,27 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from markupsafe import Markup
 
-from seqbench.analyse.findings import arrow, number, points, span
+from seqbench.analyse.findings import arrow, number, span
 from seqbench.analyse.summary import Cell, Summary, TaskSummary
-from seqbench.records import Measured, Measurement
 from seqbench.report.charts import Axis, Dot, Style, decades, draw, draw_categories
 
 
 @dataclass(frozen=True)
+class Entry:
+    """What stands in one place of a table: a value, what belongs to it, and what to be wary of."""
+
+    text: str = ""
+    sub: str = ""
+    warn: str = ""
+    best: bool = False
+
+
+Row = Sequence[str | Entry]
+Notes = Sequence[tuple[str, Sequence[str]]]
+"""Lists of sentences, each with what it is of."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under a head; the first column names them."""
+
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Row]
+    notes: Notes = ()
+
+
+@dataclass(frozen=True)
 class Figure:
-    """A chart with its title, caption and data."""
+    """A chart with its title, caption and data; no rows: they stand in a table of the section."""
 
     title: str
     caption: str
     svg: Markup
-    head: list[str]
-    rows: list[list[str]]
+    head: Sequence[str]
+    rows: Sequence[Row]
+    notes: Notes = ()
+    more: Notes = ()
+    """Shown with the data."""
 
 
 def by_level(summary: Summary, looks: dict[str, Style]) -> list[Figure]:
@@ -46,7 +73,7 @@ def _by_level(summary: Summary, family: Sequence[TaskSummary], looks: dict[str, 
         dots += [_dot(cell, place, f"{first.knob} {task.value}") for cell in cells if cell.mean is not None]
         control = task.trivial.metrics[first.spec.metric]
         reference.append((place, control))
-        rows.append([task.value, *map(_score, cells), number(control)])
+        rows.append([task.value, *map(score_words, cells), number(control)])
     metric = first.spec.metric
     title = f"{metric} {arrow(first.spec.direction)} on test" + (f" ({first.spec.unit})" if first.spec.unit else "")
     label = f"{metric} of {first.name} against {first.knob}, "
@@ -69,10 +96,11 @@ def _by_level(summary: Summary, family: Sequence[TaskSummary], looks: dict[str, 
 def _dot(cell: Cell, place: float | str, level: str) -> Dot:
     assert cell.mean is not None
     low, high = cell.interval or (cell.mean, cell.mean)
-    return Dot(cell.arch, place, cell.mean, low, high, f"{cell.arch}, {level}: {_score(cell)}")
+    return Dot(cell.arch, place, cell.mean, low, high, f"{cell.arch}, {level}: {score_words(cell)}")
 
 
-def _score(cell: Cell) -> str:
+def score_words(cell: Cell) -> str:
+    """Mean and interval."""
     return "no seed finished" if cell.mean is None else number(cell.mean) + span(cell.interval)
 
 
@@ -95,7 +123,7 @@ def _curve(summary: Summary, task: TaskSummary, looks: dict[str, Style]) -> Figu
     name, direction = task.spec.watched
     edges = [edge for dot in dots for edge in (dot.low, dot.high)]
     title = f"validation {name} {arrow(direction)}"
-    y = Axis(title, log=True, ticks=decades(edges), format="~s") if _wide(edges) else Axis(title)
+    y = Axis(title, log=True, ticks=decades(edges), format="~s") if wide(edges) else Axis(title)
     svg = draw(
         dots,
         looks,
@@ -126,75 +154,6 @@ WIDE = 50.0
 """A largest score over a smallest one from which a linear axis would show but one of them."""
 
 
-def _wide(values: Sequence[float]) -> bool:
+def wide(values: Sequence[float]) -> bool:
+    """Whether a linear axis would hide most of them."""
     return bool(values) and min(values) > 0 and max(values) > WIDE * min(values)
-
-
-COSTS = (
-    ("train", "Training throughput", "Higher is better.", "~s"),
-    ("infer", "Inference throughput", "Higher is better.", "~s"),
-    ("train_memory", "Peak memory of a training step", "Lower is better.", "~s"),
-    ("stream", "Streaming latency, one step at batch 1", "Lower is better.", "~r"),
-)
-
-
-def costs(summary: Summary, looks: dict[str, Style]) -> list[Figure]:
-    """Throughput, memory and latency against length."""
-    return [
-        _measured(summary.measured, looks, quantity, title, f"Median with quartiles, log scales. {which}", form)
-        for quantity, title, which, form in COSTS
-        if any(points(one, quantity) for one in summary.measured)
-    ]
-
-
-def gradient(summary: Summary, looks: dict[str, Style]) -> list[Figure]:
-    """Gradient norm against lag, where it was measured."""
-    if not any(points(one, "gradient") for one in summary.measured):
-        return []
-    caption = (
-        "Norm of the gradient of the last step's loss with respect to the input that many steps before, at "
-        "initialisation: median with quartiles over seeds, log scale. Zeros are in the table only."
-    )
-    return [_measured(summary.measured, looks, "gradient", "Gradient norm by lag", caption, ".0e")]
-
-
-def _measured(
-    measured: Sequence[Measured], looks: dict[str, Style], quantity: str, title: str, caption: str, form: str
-) -> Figure:
-    lag = quantity == "gradient"
-    series = {one.arch: {m.length: m for m in points(one, quantity)} for one in measured}
-    dots = [dot for arch, of in series.items() for dot in _dots(arch, of.values())]
-    places = sorted({m.length for one in measured for m in one.measurements if m.quantity == quantity})
-    unit = next(m.unit for of in series.values() for m in of.values())
-    name = "lag" if lag else "length"
-    ticks = () if lag else tuple(map(float, places))
-    svg = draw(
-        dots,
-        looks,
-        Axis(f"{name} (steps)", log=not lag, ticks=ticks, format="~s" if max(places) > 9999 else "d"),
-        Axis(unit, log=True, ticks=decades([edge for dot in dots for edge in (dot.low, dot.high)]), format=form),
-        label=f"{title} against {name}, one line per architecture",
-        points=not lag,
-        spread="band" if lag else "bars",
-    )
-    rows = [[str(place), *(_value(one, quantity, place) for one in measured)] for place in places]
-    return Figure(title, caption, svg, [name, *(f"{one.arch} ({unit})" for one in measured)], rows)
-
-
-def _dots(arch: str, of: Iterable[Measurement]) -> Iterator[Dot]:
-    for m in of:
-        if m.value is not None and m.value.median > 0:
-            low = m.value.q25 if m.value.q25 > 0 else m.value.median
-            tip = f"{arch}, {m.length}: {number(m.value.median)} {m.unit}{span((m.value.q25, m.value.q75))}"
-            yield Dot(arch, m.length, m.value.median, low, m.value.q75, tip)
-
-
-def _value(one: Measured, quantity: str, place: int) -> str:
-    """Every measurement at that length, also the failed ones, with its flags."""
-    found = [m for m in one.measurements if m.quantity == quantity and m.length == place]
-    return "; ".join(map(_words, found)) or "–"
-
-
-def _words(m: Measurement) -> str:
-    value = m.status if m.value is None else number(m.value.median) + span((m.value.q25, m.value.q75))
-    return " ".join([value, *(f"({flag})" for flag in m.flags)])

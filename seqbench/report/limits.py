@@ -17,7 +17,10 @@ def limits(summary: Summary) -> list[str]:
         f"{words([f'{count:,}' for count in steps])} steps: other sizes and longer training may change the order.",
         f"Of the settings, only the learning rate was tuned, in {words([str(count) for count in trials])} trials per "
         "cell. An architecture that needs other settings of its own is shown below its best.",
-        "Throughput, memory and latency hold for the hardware and the kernels named here, and for no others.",
+        f"Throughput, memory, latency, arithmetic and slopes are those of one synthetic model of about "
+        f"{plan.measure.parameters:,} parameters for each architecture, on one kind of machine with the kernels named "
+        "here. Other sizes, machines and libraries may change the order and move the crossovers. Slopes hold between "
+        "the lengths that they name.",
         f"Intervals cover the variation over {design.seeds} seed{'s' if design.seeds != 1 else ''} of training on one "
         "fixed data set. They say nothing about other data.",
     ]
@@ -29,10 +32,28 @@ def limits(summary: Summary) -> list[str]:
             f"With {design.comparisons} comparisons and {design.seeds} seeds per architecture no difference can reach "
             f"p = {number(design.level)}: leaders are the best means seen, not winners."
         )
-    found += _of_tasks(summary)
+    found += [*_of_measuring(summary), *_of_tasks(summary)]
     if len(plan.task_ids) < 8:
         count = f"{len(plan.task_ids)} tasks are" if len(plan.task_ids) > 1 else "One task is"
         found.append(f"{count} too few for a ranking over tasks: none is given.")
+    return found
+
+
+def _of_measuring(summary: Summary) -> list[str]:
+    """Limits of what was timed, and of how far models remember."""
+    found = []
+    if summary.measured and not any(m.joules is not None for one in summary.measured for m in one.measurements):
+        found.append("Energy was not measured: the machine has no meter that could be read. Time is no measure of it.")
+    if any(front.seconds is not None for front in summary.fronts):
+        found.append(
+            "Seconds to train are steps times the time of a step on a quiet machine, one run at a time: evaluation, "
+            "tuning and several runs side by side are not in them."
+        )
+    if any(h.beyond for h in summary.horizons):
+        found.append(
+            "Horizons are looked for no further back than the sequences of a task reach; one that lies beyond counts "
+            "with the longest lag, so that such means are too small."
+        )
     return found
 
 

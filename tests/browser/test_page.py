@@ -81,7 +81,7 @@ def test_opens_quietly_and_runs_nothing_foreign(browser: Browser, address: str) 
     page, seen = opened(browser, address)
     page.evaluate("document.querySelectorAll('details').forEach(node => { node.open = true })")
     assert page.locator("script").count() == 1 and page.locator("img").count() == 0
-    assert page.locator("svg.chart").count() == 14
+    assert page.locator("svg.chart").count() == 29
     assert page.locator("svg.map").count() == 2 * len(ARCHS) + 1
     assert page.locator("button").count() == page.locator("pre.command").count() > 10
     assert seen == []
@@ -112,7 +112,7 @@ def test_a_link_opens_its_cell(browser: Browser, address: str) -> None:
 
 def test_works_without_javascript(browser: Browser, address: str) -> None:
     page, seen = opened(browser, address, java_script_enabled=False)
-    assert page.locator("h2").count() == 14
+    assert page.locator("h2").count() == 17
     page.locator("details.cell > summary").first.click()
     assert page.locator("details.cell pre.command").first.is_visible()
     assert page.locator("svg.chart").first.bounding_box()["width"] > 200  # type: ignore[index]

@@ -1,14 +1,94 @@
-# Speed and memory: one job per architecture, alone on the machine.
+# Gates, exact counts, speed, reach. What a clock measures has the machine to itself.
+
+
+def cores(*architectures):
+    """Settings of these architectures' cores, as one JSON text."""
+    return files.canonical({arch: PLAN.cores[arch] for arch in architectures})
+
+
+def of_task(wildcards):
+    """The settings of a task's cells, as one JSON text."""
+    return files.canonical(
+        {arch: PLAN.cell(wildcards.task, arch).plain() for arch in PLAN.architectures}
+    )
+
+
+def architectures_files():
+    """Files of all architectures of the plan, and what they share."""
+    return sorted(
+        {path for arch in PLAN.architectures for path in with_helpers("archs", arch)}
+    )
+
+
+BENCH = code(
+    *("frontend", "measurements", "model", "parts", "seq2seq", "vision"),
+    *(
+        f"measure/{name}"
+        for name in ("bench", "cells", "clock", "energy", "forms", "kept", "work")
+    ),
+)
+
+
+rule gates:
+    input:
+        lambda wildcards: with_helpers("archs", wildcards.arch),
+        code("frontend", "gates", "model", "parts", "seq2seq", "vision"),
+    output:
+        "data/measured/gates/{arch}.json",
+    log:
+        "logs/gates/{arch}.log",
+    conda:
+        "../envs/seqbench.yaml"
+    threads: 1
+    resources:
+        machine=1,
+        mem_mb=2000,
+        runtime=30,
+    params:
+        cores=lambda wildcards: cores(wildcards.arch),
+    message:
+        "check the gates of {wildcards.arch}"
+    shell:
+        "python -m seqbench gates {wildcards.arch} --cores {params.cores:q} > {log} 2>&1"
+
+
+rule count:
+    input:
+        "data/measured/gates/{arch}.json",
+        BENCH,
+        code("measure/count", "measure/memory", "scaling"),
+    output:
+        "data/measured/counted/{arch}.json",
+    log:
+        "logs/count/{arch}.log",
+    conda:
+        "../envs/seqbench.yaml"
+    threads: 1
+    resources:
+        machine=1,
+        gpu=GPU,
+        mem_mb=8000,
+        runtime=120,
+    params:
+        measure=files.canonical(PLAN.measure.plain()),
+        cores=lambda wildcards: cores(wildcards.arch),
+    message:
+        "count memory and arithmetic of {wildcards.arch}"
+    shell:
+        "python -m seqbench count {wildcards.arch} --measure {params.measure:q}"
+        " --cores {params.cores:q} > {log} 2>&1"
 
 
 rule measure:
     input:
-        lambda wildcards: with_helpers("archs", wildcards.arch),
-        code("frontend", "measure", "model", "parts"),
+        expand("data/measured/gates/{arch}.json", arch=PLAN.architectures),
+        architectures_files(),
+        BENCH,
+        code("measure/speed"),
     output:
-        "data/measured/{arch}.json",
+        expand("data/measured/{arch}.json", arch=PLAN.architectures),
     log:
-        "logs/measure/{arch}.log",
+        "logs/measure.log",
     priority: -1
     conda:
         "../envs/seqbench.yaml"
@@ -16,17 +96,76 @@ rule measure:
     resources:
         machine=MACHINE,
         gpu=GPU,
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=8000,
+        runtime=600,
     params:
-        setting=files.canonical(PLAN.measure.plain()),
-        core=lambda wildcards: files.canonical(PLAN.cores[wildcards.arch]),
+        measure=files.canonical(PLAN.measure.plain()),
+        cores=cores(*PLAN.architectures),
     message:
-        "measure {wildcards.arch}"
+        "measure the speed of all architectures"
     shell:
-        "python -m seqbench measure {wildcards.arch} --setting {params.setting:q} --core {params.core:q} > {log} 2>&1"
+        "python -m seqbench measure --measure {params.measure:q} --cores {params.cores:q} > {log} 2>&1"
+
+
+rule pace:
+    input:
+        "data/prepared/{task}/manifest.json",
+        architectures_files(),
+        LOOP,
+        BENCH,
+        code("measure/speed"),
+    output:
+        "data/measured/pace/{task}.json",
+    log:
+        "logs/pace/{task}.log",
+    priority: -1
+    conda:
+        "../envs/seqbench.yaml"
+    threads: workflow.cores
+    resources:
+        machine=MACHINE,
+        gpu=GPU,
+        mem_mb=8000,
+        runtime=60,
+    params:
+        measure=files.canonical(PLAN.measure.plain()),
+        cells=of_task,
+    message:
+        "measure the pace of {wildcards.task}"
+    shell:
+        "python -m seqbench pace {wildcards.task} --measure {params.measure:q} --cells {params.cells:q} > {log} 2>&1"
+
+
+rule reach:
+    input:
+        expand("data/runs/{{task}}/{arch}/results.json", arch=PLAN.architectures),
+        code("horizon"),
+    output:
+        "data/measured/reach/{task}.json",
+    log:
+        "logs/reach/{task}.log",
+    conda:
+        "../envs/seqbench.yaml"
+    threads: 1
+    resources:
+        machine=1,
+        gpu=GPU,
+        mem_mb=4000,
+        runtime=60,
+    params:
+        measure=files.canonical(PLAN.measure.plain()),
+        cells=of_task,
+        seeds=" ".join(f"--seed {seed}" for seed in PLAN.seeds),
+    message:
+        "find how far the models of {wildcards.task} remember"
+    shell:
+        "python -m seqbench reach {wildcards.task} {params.seeds} --measure {params.measure:q}"
+        " --cells {params.cells:q} > {log} 2>&1"
 
 
 rule measured:
     input:
         expand("data/measured/{arch}.json", arch=PLAN.architectures),
+        expand("data/measured/counted/{arch}.json", arch=PLAN.architectures),
+        expand("data/measured/pace/{task}.json", task=PLAN.task_ids),
+        expand("data/measured/reach/{task}.json", task=PLAN.task_ids),

@@ -1,0 +1,201 @@
+"""Time: warm-up until stable, repetitions, what others did meanwhile, how fast the clock ran, and budgets.
+
+Working under a budget of seconds or bytes ends in an exception that is recorded as a result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import psutil
+import torch
+
+from seqbench.measurements import Quantiles
+
+Work = Callable[[], object]
+T = TypeVar("T")
+
+NOISE = 0.15
+"""Share of one core that other processes may take before a point counts as contended."""
+SLOWER = 0.9
+"""Share of the highest clock frequency seen, below which a point counts as throttled."""
+GROUP, ALIKE = 3, 0.05
+"""Warm-up ends when the medians of two such groups of repetitions differ by no more than this share."""
+
+
+def now(device: torch.device) -> float:
+    """Seconds on the wall clock, once the device has done all it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def repeat(work: Work, least: int, most: int, seconds: float, clock: Callable[[], float]) -> list[float]:
+    """Seconds of each repetition: `most` of them, fewer where `seconds` are over, never less than `least`."""
+    taken: list[float] = []
+    while len(taken) < least or (len(taken) < most and sum(taken) < seconds):
+        start = clock()
+        work()
+        taken.append(clock() - start)
+    return taken
+
+
+def warm_up(work: Work, seconds: float, clock: Callable[[], float]) -> int:
+    """Repeat the work until it takes as long as before, or `seconds` are over; how often that was, 2 at least.
+
+    Autotuning, compilation and cold caches make the first calls slow.
+    """
+    taken: list[float] = []
+    while True:
+        taken += repeat(work, 1, 1, 0.0, clock)
+        if len(taken) >= 2 * GROUP:
+            before, after = (statistics.median(group) for group in (taken[-2 * GROUP : -GROUP], taken[-GROUP:]))
+            if abs(after - before) <= ALIKE * before:
+                return len(taken)
+        if len(taken) >= 2 and sum(taken) >= seconds:
+            return len(taken)
+
+
+def quantiles(values: Iterable[float]) -> Quantiles:
+    """Of repeated measurements."""
+    values = np.asarray(list(values), dtype=np.float64)
+    median, q25, q75, p99 = np.quantile(values, (0.5, 0.25, 0.75, 0.99)).tolist()
+    mean = float(values.mean())
+    variation = float(values.std(ddof=1)) / mean if len(values) > 1 and mean > 0 else 0.0
+    return Quantiles(median=median, q25=q25, q75=q75, p99=p99, repetitions=len(values), variation=variation)
+
+
+# ---------------------------------------------------------------- a quiet machine
+
+
+class Usage(NamedTuple):
+    """Seconds since some moment: on the clock, of this process on all cores, of everyone on this job's cores."""
+
+    wall: float
+    own: float
+    busy: float
+
+
+def usage() -> Usage:
+    """What the cores that this process may run on have done so far; time stolen by a hypervisor is busy."""
+    times = psutil.cpu_times(percpu=True)
+    idle = ("idle", "iowait", "guest", "guest_nice")  # guests are counted within user and nice already
+    cores = [times[core]._asdict() for core in sorted(os.sched_getaffinity(0)) if core < len(times)]
+    busy = sum(seconds for core in cores for kind, seconds in core.items() if kind not in idle)
+    return Usage(time.perf_counter(), time.process_time(), busy)
+
+
+def others(before: Usage, after: Usage) -> float:
+    """Cores that other processes kept busy between two looks, on average.
+
+    The kernel counts in ticks: what a tick at either look can explain is left out.
+    """
+    wall, own, busy = (b - a for a, b in zip(before, after, strict=True))
+    return max(0.0, busy - own - 2 / os.sysconf("SC_CLK_TCK")) / wall
+
+
+class Frequency:
+    """The clock frequency of the CPU's cores or of the GPU, and the highest that was seen so far."""
+
+    def __init__(self, device: torch.device, place: Path = Path("/proc/cpuinfo")) -> None:
+        self.device, self.place = device, place
+        self.highest = 0.0
+
+    def read(self) -> float | None:
+        """Megahertz, the mean over cores; None where it cannot be read."""
+        if self.device.type == "cuda":
+            try:
+                return float(torch.cuda.clock_rate(self.device))
+            except (ImportError, RuntimeError):  # no NVML
+                return None
+        try:
+            lines = self.place.read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return None
+        found = [float(line.split(":")[1]) for line in lines if line.startswith("cpu MHz")]
+        return sum(found) / len(found) if found else None
+
+    def look(self) -> tuple[float | None, bool]:
+        """Megahertz now, and whether that is well below the highest seen."""
+        found = self.read()
+        if found is None:
+            return None, False
+        self.highest = max(self.highest, found)
+        return found, found < SLOWER * self.highest
+
+
+class Seen(NamedTuple):
+    """What a piece of work gave, and how quiet the machine was meanwhile."""
+
+    result: Any
+    load: float
+    """Cores that others kept busy."""
+    megahertz: float | None
+    flags: tuple[str, ...]
+
+
+def quietly(work: Callable[[], T], look: Callable[[], Usage], frequency: Frequency) -> Seen:
+    """The work's result; work that was disturbed or slowed down is done once more, and the quieter result kept.
+
+    Flagged "contended" where others took more than `NOISE` of a core both times, "throttled" where the
+    clock ran below `SLOWER` of its highest.
+    """
+    tries: list[Seen] = []
+    while not tries or (len(tries) < 2 and tries[0].flags):
+        before = look()
+        result = work()
+        load = others(before, look())
+        megahertz, slow = frequency.look()
+        flags = (*(("contended",) if load > NOISE else ()), *(("throttled",) if slow else ()))
+        tries.append(Seen(result, load, megahertz, flags))
+    return min(tries, key=lambda one: (len(one.flags), one.load))
+
+
+# ---------------------------------------------------------------- budgets
+
+
+class OverBudget(Exception):
+    """The seconds of a point are over."""
+
+
+@contextlib.contextmanager
+def seconds_at_most(seconds: float) -> Iterator[None]:
+    """Raises OverBudget in this (main) thread once so much time is over, as soon as the operator in work returns."""
+
+    def stop(*_: object) -> None:
+        raise OverBudget(f"{seconds:g} s were over")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def bytes_at_most(count: int, device: torch.device) -> Iterator[None]:
+    """On a CPU the kernel refuses this process more than so many bytes beyond what it has; torch then says that memory
+    ran out. A GPU has its own limit.
+    """
+    if device.type == "cuda":
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = psutil.Process().memory_info().vms + count
+    ceilings = [limit, *(value for value in (soft, hard) if value != resource.RLIM_INFINITY)]
+    resource.setrlimit(resource.RLIMIT_AS, (min(ceilings), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))

@@ -1,0 +1,295 @@
+"""What the clock says of all architectures: throughput, latency, energy, over length, batch, phase, threads and track.
+
+Points of all architectures are measured in one shuffled order, so that a machine that warms up or slows down favours
+nobody. Each is kept under its key as soon as it is there: a sweep that was killed goes on, a new architecture costs
+its own points only. Speed is measured in normal (not deterministic) mode, in float32 with TF32 off everywhere.
+Running out of memory or time is a result, not a crash, and so is a machine that was not quiet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import math
+import os
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from seqbench import model, tasks
+from seqbench.config import MeasureSettings
+from seqbench.device import Witness, out_of_memory
+from seqbench.measure import cells, clock, forms, work
+from seqbench.measure.bench import Bench
+from seqbench.measure.clock import Work
+from seqbench.measure.energy import Meter, joules_per_1000, meter
+from seqbench.measure.kept import Kept
+from seqbench.measurements import CellTime, Gates, Measured, Measurement, Pace, Quantiles, Quantity, Track
+from seqbench.prepared import Prepared
+from seqbench.records import Setting, Status
+
+LEAST = 3
+"""Fewest repetitions of a point."""
+STREAMED = 200
+"""Repetitions of a streamed step: its 99th percentile is reported."""
+PROFILED = 0.5
+"""Seconds of a work beyond which its kernels are not listed: the profiler keeps every event."""
+SHUFFLE = 0
+"""Seed of the order of the points: a fixed order would favour what comes first."""
+
+TIMED = "float32, TF32 off; inputs on the device; median over single repetitions, after warm-up until stable"
+METHODS: dict[str, str] = {
+    "train": f"forward, loss, backward, clipping, AdamW (fused); {TIMED}",
+    "infer": f"forward in inference mode; {TIMED}",
+    "generate": f"the likeliest token fed back, step by step, after `length` steps; {TIMED}",
+    "first_token": f"forward over a prompt of `length` tokens of one sequence, to the likeliest next token; {TIMED}",
+    "stream": f"one step of one sequence from the state after `length` steps; {TIMED}",
+}
+UNITS: dict[str, str] = dict.fromkeys(("train", "infer", "generate"), "tokens/s") | dict.fromkeys(
+    ("first_token", "stream"), "ms"
+)
+
+
+class Place(NamedTuple):
+    """Where a point lies: what is measured, and how."""
+
+    quantity: Quantity
+    length: int
+    batch: int
+    threads: int = 1
+    track: Track = "best"
+    form: str = ""
+
+    def __str__(self) -> str:
+        threads = f", {self.threads} threads" if self.threads > 1 else ""
+        how = "".join(f", {word}" for word in (self.form, "reference" if self.track == "reference" else "") if word)
+        return f"{self.quantity} at length {self.length}, batch {self.batch}{threads}{how}"
+
+
+def threads(settings: MeasureSettings, device: torch.device) -> int:
+    """The most threads that are measured."""
+    return len(os.sched_getaffinity(0)) if device.type == "cpu" and settings.all_threads else 1
+
+
+def places(bench: Bench) -> list[Place]:
+    """All points of an architecture, each once. Gradients can be cut where its core carries a state."""
+    settings, many = bench.settings, threads(bench.settings, bench.device)
+    found: list[Place] = []
+    phases: tuple[Quantity, ...] = ("train", "infer")
+    for phase in phases:
+        found += [Place(phase, n, settings.batch) for n in settings.lengths]
+        found += [Place(phase, n, max(1, settings.tokens // n)) for n in settings.lengths]
+        found += [Place(phase, settings.length, batch) for batch in settings.batches]
+        found += [Place(phase, n, settings.batch, many) for n in settings.lengths]
+        found += [Place(phase, n, settings.batch, track="reference") for n in settings.lengths if settings.reference]
+    found += [Place("first_token", n, 1) for n in settings.lengths]
+    found += [Place("stream", n, 1) for n in settings.contexts]
+    found += [Place("generate", n, settings.batch) for n in settings.contexts]
+    remedies = (forms.CHECKPOINTED, *((forms.TRUNCATED,) if bench.carries else ()))
+    found += [Place("train", settings.lengths[-1], settings.batch, form=form) for form in remedies]
+    return list(dict.fromkeys(found))
+
+
+@contextlib.contextmanager
+def measuring() -> Iterator[None]:
+    """The modes in which speed is measured; those before come back.
+
+    Algorithms as torch chooses them, TF32 off for cuDNN and products alike. The garbage collector
+    leaves alone what was there before: a full collection takes a fifth of a second.
+    """
+    cudnn, products, threads = torch.backends.cudnn, torch.backends.cuda.matmul, torch.get_num_threads()
+    strict, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    tf32 = cudnn.allow_tf32, products.allow_tf32
+    gc.freeze()
+    try:
+        torch.use_deterministic_algorithms(False)
+        cudnn.allow_tf32 = products.allow_tf32 = False
+        yield
+    finally:
+        torch.use_deterministic_algorithms(strict, warn_only=warns)
+        cudnn.allow_tf32, products.allow_tf32 = tf32
+        torch.set_num_threads(threads)
+        gc.unfreeze()
+
+
+# ---------------------------------------------------------------- one point
+
+
+class Sweep:
+    """What the points of one machine share: settings, device, meter, clock frequency, the paths chosen so far."""
+
+    def __init__(self, settings: MeasureSettings, device: torch.device) -> None:
+        self.settings, self.device = settings, device
+        self.tick = partial(clock.now, device)
+        self.frequency = clock.Frequency(device)
+        self.meter = meter(device)
+        self.idle = self.meter.idle(min(settings.seconds, 1.0)) if isinstance(self.meter, Meter) else 0.0
+        self._paths: dict[tuple[str, Quantity, int], str] = {}
+
+    def path(self, bench: Bench, place: Place) -> str:
+        """The fastest of the ways in which this architecture does this phase, tried at `settings.length`.
+
+        Only ways whose answers equal those of `forward` are taken.
+        """
+        key = (bench.arch, place.quantity, place.threads)
+        if place.track == "reference" or place.form or place.quantity not in ("train", "infer"):
+            return "plain" if place.track == "reference" and bench.has("plain") else "eager"
+        if key not in self._paths:
+            wanted = [path for path in forms.PATHS if path != "compiled" or self.settings.compile]
+            taken = {path: self._try(bench, place.quantity, path) for path in wanted if bench.has(path)}
+            self._paths[key] = min(taken, key=lambda path: taken[path])
+        return self._paths[key]
+
+    def _try(self, bench: Bench, quantity: Quantity, path: str) -> float:
+        """Seconds of a repetition; infinite for a way that gives other answers, fails, or is over the budget."""
+        make = {"train": bench.train, "infer": bench.infer}[quantity]
+        try:
+            with clock.seconds_at_most(self.settings.budget):
+                if not bench.correct(path):
+                    return math.inf
+                work = make(self.settings.batch, self.settings.length, path=path)
+                clock.warm_up(work, self.settings.seconds / 4, self.tick)
+                return min(clock.repeat(work, LEAST, LEAST, 0.0, self.tick))
+        except (clock.OverBudget, RuntimeError) as error:  # a compiler may fail in many ways, all of them RuntimeErrors
+            if path == "eager" and not isinstance(error, clock.OverBudget) and not out_of_memory(error):
+                raise
+            return math.inf
+
+    def work(self, bench: Bench, place: Place, path: str) -> Work:
+        """What is repeated."""
+        if place.quantity == "stream":
+            return bench.stream(place.length)
+        if place.quantity == "first_token":
+            return bench.first_token(place.length)
+        if place.quantity == "generate":
+            return bench.generate(place.batch, place.length)
+        make = {"train": bench.train, "infer": bench.infer}[place.quantity]
+        return make(place.batch, place.length, place.track, place.form, path)
+
+    def point(self, bench: Bench, place: Place) -> Measurement:
+        """One point. Memory or time that runs out is a status."""
+        gc.collect()  # what an earlier point left must not count in this one
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        torch.set_num_threads(place.threads)
+        settings, reason = self.settings, ""
+        status: Status = "ok"
+        found: dict[str, Any] = {"value": None}
+        path = self.path(bench, place)
+        try:
+            with clock.seconds_at_most(settings.budget), clock.bytes_at_most(settings.memory, self.device):
+                found = self._timed(bench, place, path)
+        except clock.OverBudget as error:
+            status, reason = "time_limit", str(error)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            status, reason = "out_of_memory", f"beyond {settings.memory} bytes" if self.device.type == "cpu" else ""
+        return Measurement(
+            **place._asdict(), unit=UNITS[place.quantity], status=status, reason=reason, path=path, **found
+        )
+
+    def _timed(self, bench: Bench, place: Place, path: str) -> dict[str, Any]:
+        settings = self.settings
+        work_ = self.work(bench, place, path)
+        clock.warm_up(work_, settings.seconds / 4, self.tick)
+        most = STREAMED if place.quantity == "stream" else settings.repetitions
+        timed = partial(clock.repeat, work_, LEAST, most, settings.seconds, self.tick)
+        seen = clock.quietly(timed, clock.usage, self.frequency)
+        tokens = place.batch * (settings.generate if place.quantity == "generate" else place.length)
+        rates = UNITS[place.quantity] == "tokens/s"
+        value = clock.quantiles(tokens / seconds if rates else 1e3 * seconds for seconds in seen.result)
+        ends = place.length in (settings.lengths[0], settings.lengths[-1], *settings.contexts[:1])
+        usual = place.batch in (1, settings.batch) and place.threads == 1
+        return {
+            "value": value,
+            "flags": seen.flags,
+            "load": round(seen.load, 3),
+            "megahertz": seen.megahertz and round(seen.megahertz),
+            "kernels": work.kernels(work_, self.device) if ends and usual and min(seen.result) < PROFILED else (),
+            "joules": joules_per_1000(self.meter, self.idle, work_, tokens, settings.seconds)
+            if isinstance(self.meter, Meter) and rates and not place.form
+            else None,
+        }
+
+
+# ---------------------------------------------------------------- all of them
+
+
+def measure(
+    cores: Mapping[str, Mapping[str, Any]],
+    settings: MeasureSettings,
+    gates: Mapping[str, Gates],
+    root: Path,
+    device: torch.device,
+    say: Callable[[str], None],
+) -> tuple[Measured, ...]:
+    """All that is timed of these architectures, by name with the settings of their cores, in the order given.
+
+    An architecture that fails a gate is not timed. Raises InputError where no width fits the budget or the core cannot
+    be built or streamed.
+    """
+    witness = Witness(device, model.kernel(device))
+    refused = {arch: gates[arch].refusal() for arch in cores}
+    with measuring():
+        sweep = Sweep(settings, device)
+        kept = Kept(root, settings, device)
+        benches = {arch: Bench(arch, core, settings, device) for arch, core in cores.items()}
+        points = [(arch, place) for arch in cores if not refused[arch] for place in places(benches[arch])]
+        found: dict[tuple[str, Place], Measurement] = {}
+        for arch, place in random.Random(SHUFFLE).sample(points, len(points)):
+            point = kept.get(arch, cores[arch], str(place), Measurement, partial(sweep.point, benches[arch], place))
+            found[arch, place] = point
+            value = (
+                f"{point.value.median:.4g} {point.unit}, n = {point.value.repetitions}" if point.value else point.status
+            )
+            say(" ".join([f"{arch}: {place}: {value}", *(f"({flag})" for flag in point.flags)]))
+        peaks = tuple(work.peaks(device, n, settings.seconds) for n in sorted({1, threads(settings, device)}))
+    return tuple(
+        Measured(
+            arch=arch,
+            width=bench.width,
+            parameters=model.count(bench.net()).matched,
+            measurements=tuple(found[one] for one in points if one[0] == arch),
+            peaks=peaks,
+            energy=sweep.meter.words,
+            methods=METHODS,
+            refused=refused[arch],
+            provenance=witness.provenance(),
+        )
+        for arch, bench in benches.items()
+    )
+
+
+def _line(what: str, value: Quantiles | None, times: float, unit: str, status: str, flags: Sequence[str]) -> str:
+    """A point in words."""
+    said = f"{times * value.median:.4g} {unit}, n = {value.repetitions}" if value else status
+    return " ".join([f"{what}: {said}", *(f"({flag})" for flag in flags)])
+
+
+def pace(
+    settings_of: Sequence[Setting],
+    settings: MeasureSettings,
+    root: Path,
+    device: torch.device,
+    say: Callable[[str], None],
+) -> Pace:
+    """How long the models of these cells, all of one task, take on it."""
+    witness = Witness(device, model.kernel(device))
+    times: dict[str, CellTime] = {}
+    with measuring():
+        torch.set_num_threads(1)
+        sweep = Sweep(settings, device)
+        kept = Kept(root, settings, device)
+        for cell in random.Random(SHUFFLE).sample(settings_of, len(settings_of)):
+            task_id = tasks.task_id(cell.task, cell.task_settings)
+            what = cell.plain() | {"tune": None, "data": Prepared(root / "prepared" / task_id).manifest.digest}
+            make = partial(cells.time_cell, cell, root, settings, device, sweep.frequency)
+            time = times[cell.arch] = kept.get(cell.arch, cell.core, what, CellTime, make)
+            say(_line(cell.arch, time.step, 1e3, "ms a step", time.status, time.flags))
+    ordered = tuple(times[cell.arch] for cell in settings_of)
+    return Pace(task=task_id, cells=ordered, provenance=witness.provenance())
