@@ -137,6 +137,8 @@ class CellTime(Record):
     """Seconds per item of the validation split, scoring included."""
     status: Status = "ok"
     flags: tuple[str, ...] = ()
+    refused: str = ""
+    """The gate that forbids timing, in words."""
 
 
 class Pace(Record):
@@ -199,8 +201,8 @@ class Prediction(Record):
 
     @property
     def error(self) -> float | None:
-        """Of the prediction, relative to what was found."""
-        return None if self.found is None else self.predicted / self.found - 1
+        """Of the prediction, relative to what was found; None where nothing was."""
+        return self.predicted / self.found - 1 if self.found else None
 
 
 class Counted(Record):

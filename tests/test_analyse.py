@@ -213,7 +213,52 @@ def test_cost_findings_name_the_machine_and_the_ratio(clear_summary: Summary) ->
     costs = [f for f in clear_summary.findings if f.kind == "cost"]
     assert costs[0].text == "At length 512, rnn had the highest median training throughput"
     assert "8 times transformer [6.55, 9.78]" in costs[0].detail and HARDWARE.name in costs[0].detail
-    assert "(16 times), peak training memory grows 16 times" in costs[1].text
+    said = {f.text: f.detail for f in costs}
+    growth = "Activations of a training step grow with length to the power of between 1.00 and 2.00"
+    assert "lstm 1.00" in said[growth] and "transformer (naive attention) 2.00" in said[growth]
+    streamed = "After 1000 steps a streamed step takes between 1.00 and 100.00 times what it takes after 10"
+    assert "transformer 100.00 times, 2 ms" in said[streamed] and "rnn 1.00 times" in said[streamed]
+    assert "rnn streams faster than transformer from about 25 steps on [20.5, 30.6]; below, transformer does" in said
+
+
+def test_an_architecture_that_fails_a_gate_is_named_and_not_ranked(tmp_path: Path) -> None:
+    """On tasks of the model that failed; a failure in another model only forbids timing."""
+    of = plan({"adding": [{"length": 20}]})
+    write(tmp_path, of, clear)
+    kinds = planted.spec(of.cell("adding-20", "gru")).kind, "another model"
+    path = tmp_path / "measured" / "gates" / "my_arch.json"
+    planted.gates("my_arch", kinds, {"causality": "another model"}).write(path)
+    ranked = analyse.summarise(of, tmp_path)
+    assert ranked.cell("adding-20", "my_arch").rank == 5
+    assert [f.anchor for f in ranked.findings if f.kind == "gate"] == ["gates"]
+    planted.gates("my_arch", kinds, {"causality": kinds[0]}).write(path)
+    summary = analyse.summarise(of, tmp_path)
+    refused = summary.cell("adding-20", "my_arch")
+    assert refused.rank == 0 and refused.refused.startswith("my_arch fails the gate 'causality' in the model")
+    assert [cell.arch for cell in summary.of_task("adding-20")][-1] == "my_arch"
+    assert {cell.rank for cell in summary.cells if cell.task == "adding-20"} == {0, 1, 2, 3, 4}
+    assert not [pair for pair in summary.pairs if pair.task == "adding-20" and "my_arch" in (pair.a, pair.b)]
+    (finding,) = [f for f in summary.findings if f.kind == "gate"]
+    assert "my_arch" in finding.text and "it knows what is yet to come" in finding.detail
+    assert ("gate", "my_arch") in [(c.kind, c.arch) for c in summary.concerns]
+    others = [f for f in summary.findings if f.kind in ("accuracy", "control") and f.text.startswith("adding-20")]
+    assert others and not any("my_arch" in f.text for f in others)
+
+
+def test_gates_of_another_version_are_refused(tmp_path: Path) -> None:
+    of = plan({"digits": [{}]})
+    write(tmp_path, of, clear)
+    path = tmp_path / "measured" / "gates" / "gru.json"
+    _edit(path, lambda data: data.update(version=2))
+    with pytest.raises(DataError, match="stale") as caught:
+        analyse.summarise(of, tmp_path)
+    assert caught.value.fix == "check it: seqbench gates gru"
+
+
+def test_how_far_a_score_is_held_is_said(clear_summary: Summary) -> None:
+    (finding,) = [f for f in clear_summary.findings if f.kind == "reach"]
+    assert finding.text.startswith("adding: ") and "90 %" in finding.text
+    assert finding.detail.count("90 %") == len(ARCHS) - 1
 
 
 def test_costs_of_different_machines_are_not_compared(tmp_path: Path) -> None:
@@ -222,7 +267,9 @@ def test_costs_of_different_machines_are_not_compared(tmp_path: Path) -> None:
     other = HARDWARE.model_copy(update={"name": "another"})
     measured("gru", 2, hardware=other).write(tmp_path / "measured" / "gru.json")
     summary = analyse.summarise(of, tmp_path)
-    assert not [f for f in summary.findings if f.kind == "cost"]
+    said = [f.text for f in summary.findings if f.kind == "cost"]
+    assert not [text for text in said if "throughput" in text or "gru" in text]
+    assert "rnn streams faster than transformer from about 25 steps on [20.5, 30.6]; below, transformer does" in said
     assert "hardware" in {c.kind for c in summary.concerns}
 
 
@@ -236,11 +283,15 @@ def test_quality_control_lists_borders_contention_and_local_changes(tmp_path: Pa
     seeds = {str(s): provenance(dirty=True) for s in of.seeds}
     dirty = records.RunProvenances(task="digits", arch="lstm", runs=seeds)
     dirty.write(tmp_path / "runs" / "digits" / "lstm" / "provenance.json")
+    slow = planted.pace("digits", ARCHS)
+    cells = (slow.cells[0].model_copy(update={"step": None, "item": None, "status": "time_limit"}), *slow.cells[1:])
+    slow.model_copy(update={"cells": cells}).write(tmp_path / "measured" / "pace" / "digits.json")
     found = {(c.kind, c.task, c.arch) for c in analyse.summarise(of, tmp_path).concerns}
     assert found >= {
         ("border", "digits", "gru"),
         ("contended", None, "rnn"),
         ("measurement", None, "rnn"),
+        ("measurement", "digits", ARCHS[0]),
         ("dirty", "digits", "lstm"),
     }
 

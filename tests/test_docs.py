@@ -9,12 +9,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 import yaml
 
 import seqbench
-from seqbench import cli, sources, tasks
+from seqbench import cli, config, sources, tasks
+from seqbench.measure.kept import DECIDE
+from seqbench.measurements import Gate
 from seqbench.records import Result
 
 ROOT = Path(__file__).parent.parent
@@ -185,6 +188,42 @@ def test_every_test_named_as_evidence_exists() -> None:
     assert len(named) > 40
     for path, test in named:
         assert f"def {test}(" in (ROOT / path).read_text(encoding="utf-8"), f"{path}::{test}"
+
+
+def rows(heading: str) -> list[list[str]]:
+    """Cells of the table under a heading of the page on measuring, without its head."""
+    (section,) = re.findall(
+        rf"^## {heading}\n(.*?)(?=^## |\Z)", DOCS[ROOT / "docs/measuring.md"], re.MULTILINE | re.DOTALL
+    )
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def test_every_gate_is_described() -> None:
+    assert sorted(row[0].strip("`") for row in rows("Gates")) == sorted(get_args(Gate))
+
+
+def said(key: str, value: Any) -> str:
+    """A setting as the table has it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if key in ("memory", "fits"):
+        return f"{value / 2**20:g} MiB"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+
+
+def test_every_setting_of_measuring_stands_with_its_values_in_both_presets() -> None:
+    quick, full = (
+        config.typed(config.Preset, config.read(ROOT / "workflow" / "presets" / f"{name}.yaml"), name).measure
+        for name in ("quick", "full")
+    )
+    expected = [
+        [f"`{key}`{' *' if key in DECIDE else ''}", said(key, getattr(quick, key)), said(key, getattr(full, key))]
+        for key in config.MeasureSettings.model_fields
+    ]
+    assert [[row[0], *row[2:]] for row in rows("Settings")] == expected
 
 
 def test_citation_and_changelog_have_the_version() -> None:

@@ -20,12 +20,13 @@ from torch import Tensor, nn
 from seqbench import archs, checkpoint, horizon, model, prepared, tasks, train
 from seqbench.config import MeasureSettings
 from seqbench.errors import DataError
-from seqbench.horizon import Items
+from seqbench.horizon import effects, longer
+from seqbench.horizon.effects import Items
 from seqbench.measurements import Reaches
 from seqbench.model import Model
 from seqbench.prepare import prepare
 from seqbench.prepared import Prepared
-from seqbench.records import UNSCORED, Result, Runs, Setting, Spec, TrainSettings, TuneSettings
+from seqbench.records import UNSCORED, Result, Runs, Setting, Spec, TrainSettings, TuneSettings, derive
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -94,7 +95,7 @@ def test_what_lies_beyond_a_window_has_no_effect(outputs: Any, plant: Callable[.
     if outputs != "values":
         seen = seen._replace(y=seen.y % 3)
     made, lags = net(spec), list(range(LAGS))
-    slopes, moves = horizon.gradients(made, seen), horizon.interventions(made, seen, lags)
+    slopes, moves = effects.gradients(made, seen), effects.interventions(made, seen, lags)
     np.testing.assert_allclose(slopes[:WINDOW], slopes[0], rtol=1e-12)
     assert min(slopes[:WINDOW]) > 0
     assert min(moves[:WINDOW]) > max(moves) / 2
@@ -116,7 +117,7 @@ def linear_rnn(radius: float) -> Model:
 
 @pytest.mark.parametrize("radius", [0.6, 0.9])
 def test_the_gradient_of_an_rnn_decays_with_its_spectral_radius(radius: float) -> None:
-    slopes = np.array(horizon.gradients(linear_rnn(radius), numbers(steps=300)))
+    slopes = np.array(effects.gradients(linear_rnn(radius), numbers(steps=300)))
     np.testing.assert_allclose(slopes / slopes[0], radius ** np.arange(300.0), rtol=1e-6)
     assert horizon.horizon(range(300), slopes.tolist()) == math.ceil(math.log(0.5) / math.log(radius))
     if radius == 0.6:
@@ -126,8 +127,8 @@ def test_the_gradient_of_an_rnn_decays_with_its_spectral_radius(radius: float) -
 def test_an_intervention_moves_a_linear_model_as_its_weights_say(plant: Callable[..., None]) -> None:
     plant(Window)
     made, seen = net(VALUES), numbers()
-    (moved,) = horizon.interventions(made, seen, [2])
-    shift = int(np.random.Generator(np.random.Philox(horizon.derive(0, "intervention", 2))).integers(1, 16))
+    (moved,) = effects.interventions(made, seen, [2])
+    shift = int(np.random.Generator(np.random.Philox(derive(0, "intervention", 2))).integers(1, 16))
     here = seen.x[:, -3].double()
     change = (here.roll(shift, dims=0) - here) @ made.frontend.linear.weight.T @ made.head.linear.weight.T
     assert moved == pytest.approx(change.abs().mean().item(), rel=1e-12)
@@ -137,8 +138,8 @@ def test_a_logit_counts_against_the_mean_of_the_others() -> None:
     spec = Spec(**TOKENS, outputs="classes", output_size=3)
     out = torch.tensor([[1.0, 2.0, 6.0], [4.0, 0.0, 2.0]])
     seen = symbols(spec, 2)._replace(y=torch.tensor([2, 1]))
-    assert horizon._said(out, seen, spec).tolist() == [[4.5], [-3.0]]
-    assert horizon._said(out + 7, seen, spec).tolist() == [[4.5], [-3.0]]
+    assert effects._said(out, seen, spec).tolist() == [[4.5], [-3.0]]
+    assert effects._said(out + 7, seen, spec).tolist() == [[4.5], [-3.0]]
 
 
 def test_every_token_becomes_another_that_occurs() -> None:
@@ -147,7 +148,7 @@ def test_every_token_becomes_another_that_occurs() -> None:
     kinds = torch.tensor([2, 5, 6])
     seen = seen._replace(x=kinds[seen.x % 3])
     for lag in range(LAGS):
-        other = horizon._others(seen, seen.last - lag, spec, lag)
+        other = effects._others(seen, seen.last - lag, spec, lag)
         assert bool((other != seen.x[:, LAGS - 1 - lag]).all())
         assert set(other.tolist()) == {2, 5, 6}
 
@@ -156,17 +157,17 @@ def test_padding_and_chunks_change_no_effect(monkeypatch: pytest.MonkeyPatch) ->
     spec = Spec(**TOKENS, outputs="classes", output_size=7, causal=False, pooling="mean")
     made, seen = net(spec, "gru", layers=1, dropout=0.0, orthogonal=False), symbols(spec)
     lags = [0, 3, LAGS - 3]
-    whole = horizon.gradients(made, seen), horizon.interventions(made, seen, lags)
+    whole = effects.gradients(made, seen), effects.interventions(made, seen, lags)
     padding = torch.zeros(16, 5, dtype=seen.x.dtype)
     padded = seen._replace(x=torch.cat((seen.x, padding), dim=1), lengths=torch.full((16,), LAGS))
-    np.testing.assert_allclose(horizon.gradients(made, padded), whole[0], rtol=1e-9)
-    np.testing.assert_allclose(horizon.interventions(made, padded, lags), whole[1], rtol=1e-9)
+    np.testing.assert_allclose(effects.gradients(made, padded), whole[0], rtol=1e-9)
+    np.testing.assert_allclose(effects.interventions(made, padded, lags), whole[1], rtol=1e-9)
     lengths = LAGS - torch.arange(16) % 3
     several = padded._replace(lengths=lengths, last=lengths - 1)
-    whole = horizon.gradients(made, several), horizon.interventions(made, several, lags)
-    monkeypatch.setattr(horizon, "STEPS", 5 * 17)  # 16 items: three chunks of five, and one item
-    np.testing.assert_allclose(horizon.gradients(made, several), whole[0], rtol=1e-9)
-    np.testing.assert_allclose(horizon.interventions(made, several, lags), whole[1], rtol=1e-9)
+    whole = effects.gradients(made, several), effects.interventions(made, several, lags)
+    monkeypatch.setattr(effects, "STEPS", 5 * 17)  # 16 items: three chunks of five, and one item
+    np.testing.assert_allclose(effects.gradients(made, several), whole[0], rtol=1e-9)
+    np.testing.assert_allclose(effects.interventions(made, several, lags), whole[1], rtol=1e-9)
 
 
 @pytest.mark.parametrize("outputs", ["classes", "stream", "multilabel", "values"])
@@ -177,7 +178,7 @@ def test_the_loss_of_a_step_is_that_of_training(outputs: Any) -> None:
     steps = (out[:, None], y[:, None]) if outputs in ("stream", "multilabel") else (out, y)
     if outputs == "multilabel":
         steps = steps[0], steps[1].to(torch.int8)
-    assert horizon._losses(out, y, spec).mean().item() == pytest.approx(model.loss(*steps, spec).item(), rel=1e-5)
+    assert effects._losses(out, y, spec).mean().item() == pytest.approx(model.loss(*steps, spec).item(), rel=1e-5)
 
 
 def test_the_gradient_is_that_of_differences() -> None:
@@ -189,9 +190,9 @@ def test_the_gradient_is_that_of_differences() -> None:
     h = made.frontend(seen.x)
 
     def losses(change: Tensor) -> Tensor:
-        return horizon._losses(horizon._answers(made, h + change, seen), seen.y, spec).detach()
+        return effects._losses(effects._answers(made, h + change, seen), seen.y, spec).detach()
 
-    found = horizon.gradients(made, seen)
+    found = effects.gradients(made, seen)
     assert len(found) == 4
     for lag, norm in enumerate(found):
         slopes = []
@@ -255,7 +256,7 @@ def test_every_kind_of_outputs_is_looked_at(
         assert reach.lags == tuple(range(steps))
         assert min(reach.effects) > 0  # all steps of the longest items, through two layers
     data = Prepared(tmp_path / "prepared" / name)
-    seen, split = horizon.items(data, 4, CPU), data.split("valid")
+    seen, split = effects.items(data, 4, CPU), data.split("valid")
     assert len(seen.x) == 4
     for x, y, last in zip(seen.x.numpy(), seen.y.numpy(), seen.last.tolist(), strict=True):
         assert last == steps - 1
@@ -271,7 +272,7 @@ def test_every_kind_of_outputs_is_looked_at(
 def test_of_the_last_steps_the_very_last_is_looked_at(tmp_path: Path) -> None:
     cell(tmp_path, "copy_memory")
     data = Prepared(tmp_path / "prepared" / "copy_memory-7")
-    seen, split = horizon.items(data, 50, CPU), data.split("valid")
+    seen, split = effects.items(data, 50, CPU), data.split("valid")
     assert torch.equal(seen.y, torch.from_numpy(np.array(split["y"][:, -1])))
     assert set(seen.last.tolist()) == {26}
 
@@ -293,7 +294,7 @@ def test_items_are_those_with_the_longest_past(tmp_path: Path) -> None:
     spec = job.spec(arrays)
     own = {"task": "recall", "settings": settings, "version": 1}
     prepared.write(folder, **own, spec=spec, arrays=arrays, defects=defects, sources={})
-    seen, y = horizon.items(Prepared(folder), 20, CPU), arrays["valid.y"]
+    seen, y = effects.items(Prepared(folder), 20, CPU), arrays["valid.y"]
     latest = [int(np.flatnonzero(row != UNSCORED)[-1]) for row in y]
     assert len(seen.x) == 20
     assert seen.lags - 1 == min(seen.last.tolist()) == sorted(latest)[-20]
@@ -359,11 +360,11 @@ def test_the_untrained_and_the_trained_model_are_those_of_the_run(arch: str, dro
     assert isinstance(made, Model)
     (path,) = tmp_path.glob(f"runs/adding-21/{arch}/seed-7/*/model.safetensors")
     weights = {False: made.state_dict(), True: checkpoint.read_weights(path, result.weights_sha256, "")}
-    seen, made = horizon.items(data, 16, CPU), copy.deepcopy(made).double().eval()
+    seen, made = effects.items(data, 16, CPU), copy.deepcopy(made).double().eval()
     for reach in found.reaches:
         if reach.kind == "gradient":
             made.load_state_dict(weights[reach.trained])
-            slopes = horizon.gradients(made, seen)
+            slopes = effects.gradients(made, seen)
             assert len(reach.lags) < 21
             np.testing.assert_allclose(reach.effects, [slopes[lag] for lag in reach.lags], rtol=1e-9)
 
@@ -405,7 +406,7 @@ def test_no_test_split_of_a_run_is_opened(task: str, tmp_path: Path, monkeypatch
     found = reached(tmp_path, setting)
     assert {name for folder, name in opened if folder == kept.parent} == {"valid"}
     assert [one.length for one in found.extrapolations] == [given[0].shape[1]] * 2
-    assert len(given[0]) == horizon.LONGER_ITEMS
+    assert len(given[0]) == longer.LONGER_ITEMS
     shared = theirs.shape[1] if task == "recall" else 12
     rows = {row.tobytes() for row in theirs[:, :shared]}
     assert (
@@ -519,26 +520,27 @@ def test_bits_of_a_perfect_a_middling_and_a_chance_model(
     setting = Setting.model_construct(task=task, task_settings=settings)
     losses = {1: 0.0, 2: 0.25 * math.log(2), 3: math.log(40)}
     results = [Result.model_construct(seed=s, valid={"cross_entropy": loss}) for s, loss in losses.items()]
-    found = horizon.bits(setting, results)
+    found = longer.bits(setting, results)
     assert found == {"1": pytest.approx(held), "2": pytest.approx(held - labels / 4), "3": 0.0}
 
 
 def test_sums_recall_no_bits_and_labels_are_as_many_as_asked(tmp_path: Path) -> None:
-    assert horizon.bits(Setting.model_construct(task="adding", task_settings={}), []) == {}
+    assert longer.bits(Setting.model_construct(task="adding", task_settings={}), []) == {}
     for task in ("copy_memory", "selective_copy", "recall"):
         labels = small.small(task).arrays({})[0]["valid.y"]
-        asked = horizon.asked(task, tasks.build(task, small.SMALL[task]).settings.plain())
+        asked = small.small(task).asked()
         assert asked is not None
         assert set((labels != UNSCORED).sum(axis=1)) == {asked[0]}
 
 
 @pytest.mark.parametrize("task", ["adding", "copy_memory", "parity", "recall", "selective_copy"])
 def test_longer_settings_make_longer_sequences_of_the_same_kind(task: str) -> None:
-    settings = tasks.build(task, small.SMALL[task]).settings.plain()
-    changed = horizon.longer(task, settings, 3)
+    made = small.small(task)
+    settings, changed = made.settings.plain(), made.longer(3)
     assert changed is not None
     (before, after) = (tasks.build(task, of).arrays({})[0] for of in (settings, changed))
     shift = {"copy_memory": 20, "selective_copy": 3}.get(task, 0)  # steps in which the answer is said
     assert after["test.x"].shape[1] - shift == 3 * (before["train.x"].shape[1] - shift)
     assert after["test.y"].shape[2:] == before["test.y"].shape[2:]
-    assert horizon.longer("smnist", {}, 2) is None
+    assert len(settings.items() - changed.items()) == 1
+    assert (small.small("smnist").longer(2), small.small("smnist").asked()) == (None, None)

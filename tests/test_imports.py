@@ -80,7 +80,9 @@ def test_imports_go_one_way(path: Path) -> None:
         if words[0] not in RANK:  # seqbench.__version__
             continue
         if words[0] == own:
-            private = len(words) > 1 and (words[1].startswith("_") or own in ("analyse", "report", "cli", "measure"))
+            private = len(words) > 1 and (
+                words[1].startswith("_") or own in ("analyse", "report", "cli", "gates", "horizon", "measure")
+            )
             upwards = len(parts) > 1 and not (PACKAGE / own / f"{words[1]}.py").exists()
             assert private or upwards, f"{path.name} imports its sibling {name}"
         else:

@@ -18,8 +18,9 @@ from torch.nn import functional as F
 
 from seqbench import archs, model
 from seqbench.config import MeasureSettings
+from seqbench.device import out_of_memory
 from seqbench.measure import bench as benches
-from seqbench.measure import clock, count, forms, kept, memory, speed, work
+from seqbench.measure import clock, count, forms, kept, memory, peaks, speed
 from seqbench.measure.bench import Bench
 from seqbench.measure.clock import Frequency, Seen, Usage, Work
 from seqbench.measurements import Check, Counted, Gates, Measured, Measurement, Peak
@@ -111,7 +112,7 @@ def test_a_budget_of_bytes_is_what_the_kernel_gives() -> None:
         torch.zeros(2**24)  # 64 MiB
         with pytest.raises(RuntimeError) as caught:
             torch.zeros(2**27)  # 512 MiB
-    assert speed.out_of_memory(caught.value)
+    assert out_of_memory(caught.value)
     torch.zeros(2**27)
 
 
@@ -386,7 +387,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "now", lambda device: next(ticks) * TICK)
     monkeypatch.setattr(clock, "usage", lambda: Usage(next(ticks), 0.0, 0.0))
     one = clock.quantiles([1e9])  # the real one has a clock of its own
-    monkeypatch.setattr(work, "peaks", lambda device, threads, seconds: Peak(threads=threads, flops=one, traffic=one))
+    monkeypatch.setattr(peaks, "peaks", lambda device, threads, seconds: Peak(threads=threads, flops=one, traffic=one))
 
 
 def run(
@@ -776,7 +777,7 @@ def strict() -> Iterator[None]:
 @pytest.mark.parametrize("fails", [False, True])
 def test_modes_come_back(fails: bool, strict: None) -> None:
     before = modes()
-    with pytest.raises(KeyError) if fails else pytest.MonkeyPatch.context(), speed.measuring():
+    with pytest.raises(KeyError) if fails else pytest.MonkeyPatch.context(), clock.measuring():
         torch.set_num_threads(1 + torch.get_num_threads())
         assert modes() == [False, False, False, False, True]
         if fails:

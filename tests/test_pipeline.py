@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,11 @@ TINY: dict[str, Any] = {
         "parameters": 3000,
         "train": {"steps": 20, "eval_every": 10, "batch": 16},
         "tune": {"steps": 10, "learning_rates": [0.003]},
-        "measure": {"lengths": [8], "repetitions": 3, "seconds": 0.1, "gradient_length": 5, "gradient_seeds": [1]},
+        "measure": {
+            **{"parameters": 6000, "lengths": [4, 8, 16], "batch": 2, "tokens": 32, "batches": [1, 2], "length": 4},
+            **{"contexts": [2, 4], "generate": 2, "repetitions": 3, "seconds": 0.0, "window": 4, "fits": 1000000},
+            **{"memory_lengths": [8, 16, 32], "gradient_length": 5, "gradient_seeds": [1], "reach_items": 8},
+        },
         "tasks": {"adding": {"data": {"length": [8], "train": 64, "valid": 16, "test": 16}}},
     },
 }
@@ -122,15 +126,16 @@ def test_the_report_and_its_table_are_there(finished: Path) -> None:
 
 
 def test_measurements_had_the_machine_to_themselves(finished: Path) -> None:
-    """Rule 19: no training job overlaps a measuring job, nor do two measuring jobs."""
+    """Rule 19: no training job overlaps a job that measures time, nor do two of these."""
     trained = [
         (run["started"], run["finished"])
         for path in finished.glob("data/runs/*/*/provenance.json")
         for run in json.loads(path.read_text())["runs"].values()
     ]
-    measured = [json.loads(path.read_text())["provenance"] for path in finished.glob("data/measured/*.json")]
-    spans = [(note["started"], note["finished"]) for note in measured]
-    assert len(spans) == 2 and len(trained) == 8
+    files = [*finished.glob("data/measured/*.json"), *finished.glob("data/measured/pace/*.json")]
+    measured = [json.loads(path.read_text())["provenance"] for path in files]
+    spans = sorted({(note["started"], note["finished"]) for note in measured})  # both architectures are of one job
+    assert len(files) == 4 and len(spans) == 3 and len(trained) == 8
     for i, (start, end) in enumerate(spans):
         others = [*trained, *spans[:i]]
         assert not [other for other in others if other[0] < end and start < other[1]]
@@ -162,7 +167,7 @@ def test_one_changed_setting_runs_only_its_cells(copy: Path) -> None:
     configure(copy, changed)
     ran = jobs(snakemake(copy))
     assert {"train digits lstm", "train digits rnn"} <= set(ran)
-    assert not [job for job in ran if "adding" in job or "measure" in job or "prepare" in job]
+    assert not [job for job in ran if re.search("adding|speed|gates|count|prepare", job)]
 
 
 def test_another_seed_trains_only_that_seed(copy: Path) -> None:
@@ -173,6 +178,7 @@ def test_another_seed_trains_only_that_seed(copy: Path) -> None:
     assert len(pd.read_csv(copy / "reports" / "results.csv")) == 2 * 2 * 3
 
 
+REACH = "find how far these remember: the models of"
 MY_ARCH = '''
 """A running mean of a linear map."""
 
@@ -203,10 +209,16 @@ def test_a_new_architecture_is_a_file_and_a_word(copy: Path) -> None:
     assert len(MY_ARCH.splitlines()) < 40
     (copy / "seqbench" / "archs" / "my_arch.py").write_text(MY_ARCH)
     configure(copy, TINY | {"architectures": ["rnn", "lstm", "my_arch"]})
+    quiet = [path for path in copy.glob("data/measured/points/*/*.json") if not json.loads(path.read_text())["flags"]]
+    points = {path: path.stat().st_mtime_ns for path in quiet}  # what was disturbed is measured again
     ran = jobs(snakemake(copy))
     others = [job for job in ran if "my_arch" not in job]
-    assert others == ["analyse", "render reports/index.html", "write down the plan"]
-    assert len([job for job in ran if "my_arch" in job]) == 2 * 2 + 1
+    # Jobs over all architectures, of which only the new one's points are measured.
+    shared = [f"{what} {task}" for what in ("measure the pace of", REACH) for task in ("adding-8", "digits")]
+    whole = ["analyse", "measure the speed of all architectures", "render reports/index.html", "write down the plan"]
+    assert sorted(others) == sorted([*whole, *shared])
+    assert len([job for job in ran if "my_arch" in job]) == 2 * 2 + 2
+    assert points and {path: path.stat().st_mtime_ns for path in points} == points
     page = (copy / "reports" / "index.html").read_text(encoding="utf-8")
     assert page.count("my_arch") > 20
     assert set(pd.read_csv(copy / "reports" / "results.csv")["arch"]) == {"rnn", "lstm", "my_arch"}
@@ -217,8 +229,8 @@ def done(folder: Path) -> list[Path]:
     return list(folder.glob("data/runs/*/*/seed-*/*/provenance.json"))
 
 
-def kill_when(folder: Path, *command: str, runs: int) -> bool:
-    """Start a command and kill its process group once `runs` runs have finished; whether it was at work then."""
+def kill_when(folder: Path, *command: str, runs: int, what: Callable[[Path], list[Path]] = done) -> bool:
+    """Start a command and kill its process group once `runs` of `what` are there; whether it was at work then."""
     job = subprocess.Popen(
         command,
         cwd=folder,
@@ -227,7 +239,7 @@ def kill_when(folder: Path, *command: str, runs: int) -> bool:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    while job.poll() is None and len(done(folder)) < runs:
+    while job.poll() is None and len(what(folder)) < runs:
         time.sleep(0.05)
     running = job.poll() is None
     if running:
@@ -248,6 +260,21 @@ def test_kill_9_and_the_same_command_goes_on(moment: str, finished: Path, tmp_pa
     assert results(folder) == results(finished)
     # A run trained twice would carry another time.
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_killed_sweep_goes_on_point_by_point(copy: Path) -> None:
+    def points(folder: Path) -> list[Path]:
+        return list(folder.glob("data/measured/points/*/*.json"))
+
+    whole = len(points(copy))
+    shutil.rmtree(copy / "data" / "measured")
+    assert kill_when(copy, "snakemake", "--cores", "all", runs=whole // 4, what=points)
+    before = {path: path.read_bytes() for path in points(copy)}
+    assert whole // 4 <= len(before) < whole
+    snakemake(copy)
+    assert len(points(copy)) == whole
+    quiet = [path for path, data in before.items() if not json.loads(data)["flags"]]
+    assert quiet and all(path.read_bytes() == before[path] for path in quiet)
 
 
 def test_two_starts_in_one_folder(copy: Path) -> None:
@@ -328,7 +355,7 @@ def test_dvc_repro_push_pull(finished: Path, tmp_path: Path) -> None:
     configure(folder, changed)
     ran = jobs(run(folder, "dvc", "repro"))
     assert {"train digits lstm", "train digits rnn"} <= set(ran)
-    assert not [job for job in ran if "adding" in job or "measure" in job]
+    assert not [job for job in ran if re.search("adding|speed|gates|count", job)]
 
 
 def test_a_killed_dvc_repro_goes_on(finished: Path, tmp_path: Path) -> None:

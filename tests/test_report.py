@@ -13,6 +13,7 @@ import types
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import get_args
 
 import planted
 import pytest
@@ -23,7 +24,7 @@ from seqbench import analyse, archs, report, sources
 from seqbench.analyse import cores
 from seqbench.analyse import costs as costing
 from seqbench.analyse.findings import number, span
-from seqbench.analyse.summary import Cell, Curve, Law, Summary
+from seqbench.analyse.summary import Cell, Curve, Finding, Law, Summary
 from seqbench.report import charts, costs, figures, fronts, gates, machine, reach, rolls, samples, settings, svg
 
 KINDS = {
@@ -283,6 +284,16 @@ def test_numbers_of_the_page_are_those_of_the_table(summary: Summary, page: str)
     means = frame.fillna({"score": WORST}).groupby(["task", "arch"]).score.mean()
     for (task, arch), mean in means.items():
         assert re.search(rf'href="#cell-{task}--{arch}"><span[^>]*>{mean:.3g}<', page), (task, arch, mean)
+
+
+@pytest.mark.parametrize("name", ["summary", "refused"])
+def test_every_finding_is_on_the_page_under_its_kind(name: str, request: pytest.FixtureRequest) -> None:
+    of = request.getfixturevalue(name)
+    kinds: tuple[str, ...] = get_args(Finding.model_fields["kind"].annotation)
+    more = [Finding(kind=kind, text=f"a finding of {kind}", detail="", anchor="cost") for kind in kinds]  # type: ignore[arg-type]
+    said = words(section(report.render(of.model_copy(update={"findings": (*of.findings, *more)})), "findings"))
+    assert of.findings and all(f"{' '.join(one.text.split())}." in said for one in (*of.findings, *more))
+    assert " . " not in said
 
 
 def test_failures_and_unbeaten_controls_are_visible(page: str) -> None:

@@ -1,4 +1,4 @@
-"""Counts against closed formulas, kernels against each other, curves against counts; peaks and kernels here."""
+"""Counts against closed formulas, kernels against each other, curves against counts; the peaks of this machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from seqbench import archs, model
-from seqbench.measure import work
+from seqbench.measure import peaks, work
 from seqbench.measurements import Peak
 from seqbench.records import Spec
 
@@ -371,17 +371,17 @@ def test_the_method_names_its_lengths() -> None:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work, "SIZES", {"cpu": (8, 64)})
-    monkeypatch.setattr(work, "BUFFER", {"cpu": 2**16})
+    monkeypatch.setattr(peaks, "SIZES", {"cpu": (8, 64)})
+    monkeypatch.setattr(peaks, "BUFFER", {"cpu": 2**16})
 
 
 def test_peaks_of_this_machine(small: None) -> None:
     threads = torch.get_num_threads()
-    found = work.peaks(CPU, threads + 1, 0.0)
+    found = peaks.peaks(CPU, threads + 1, 0.0)
     assert found.threads == threads + 1
     assert torch.get_num_threads() == threads
     for rates in (found.flops, found.traffic):
-        assert rates.repetitions == work.LEAST
+        assert rates.repetitions == peaks.LEAST
         assert 0 < rates.q25 <= rates.median <= rates.q75 <= rates.p99
         assert rates.variation >= 0
     assert Peak.from_data(found.plain()) == found
@@ -396,8 +396,8 @@ def test_peaks_are_rates_of_the_best_size(small: None, monkeypatch: pytest.Monke
         seen.append((amount, limit))
         return [amount / seconds[amount] * share for share in (0.5, 1.0, 1.5)]
 
-    monkeypatch.setattr(work, "_rates", rates)
-    found = work.peaks(CPU, 1, 7.0)
+    monkeypatch.setattr(peaks, "_rates", rates)
+    found = peaks.peaks(CPU, 1, 7.0)
     assert seen == [(2.0 * 8**3, 0.0), (2.0 * 64**3, 0.0), (2.0 * 8**3, 7.0), (2.0 * 2**16, 7.0)]
     assert (found.flops.median, found.traffic.median) == (2 * 8**3 / 1e-6, 2 * 2**16)
     assert found.flops.variation == pytest.approx(0.5)
@@ -407,7 +407,7 @@ def test_repetitions_go_on_for_so_many_seconds(monkeypatch: pytest.MonkeyPatch) 
     looks = itertools.count()
     monkeypatch.setattr("time.perf_counter", lambda: 0.25 * next(looks))
     calls = itertools.count()
-    assert work._rates(lambda: next(calls), 10.0, 2.0, CPU) == [40.0] * 8
+    assert peaks._rates(lambda: next(calls), 10.0, 2.0, CPU) == [40.0] * 8
     assert next(calls) == 9  # one before the clock ran
 
 
@@ -417,8 +417,8 @@ def test_a_small_memory_gets_a_small_buffer(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr("psutil.virtual_memory", Memory)
     amounts: list[float] = []
-    monkeypatch.setattr(work, "_rates", lambda work_, amount, *rest: amounts.append(amount))
-    work._copies(CPU, 0.0)
+    monkeypatch.setattr(peaks, "_rates", lambda work_, amount, *rest: amounts.append(amount))
+    peaks._copies(CPU, 0.0)
     assert amounts == [2 * 4000]
 
 
@@ -428,13 +428,13 @@ def test_a_small_memory_gets_a_small_buffer(monkeypatch: pytest.MonkeyPatch) -> 
 )
 def test_the_fused_kernels_are_named(arch: str, kernel: str) -> None:
     made, x = core(arch), torch.ones(BATCH, 200, WIDTH)
-    found = work.kernels(torch.no_grad()(lambda: made(x)), CPU)
+    found = peaks.kernels(torch.no_grad()(lambda: made(x)), CPU)
     assert len(found) == 5
     assert kernel in {line.split()[0] for line in found}
 
 
 def test_autograd_is_no_kernel() -> None:
-    found = work.kernels(train("rnn", 3), CPU, most=1000)
+    found = peaks.kernels(train("rnn", 3), CPU, most=1000)
     assert {line.split("::")[0] for line in found} == {"aten"}
 
 
@@ -464,7 +464,7 @@ EVENTS = [
     [
         ("cpu", 5, ("aten::mm 50 %", "mine::scan 33 %", "aten::add 17 %")),
         ("cpu", 1, ("aten::mm 50 %",)),
-        ("cuda", 5, ("sgemm 75 %", f"{'x' * work.LONGEST} 25 %")),
+        ("cuda", 5, ("sgemm 75 %", f"{'x' * peaks.LONGEST} 25 %")),
     ],
 )
 def test_kernels_come_by_cost_with_their_share(
@@ -472,7 +472,7 @@ def test_kernels_come_by_cost_with_their_share(
 ) -> None:
     record = SimpleNamespace(key_averages=lambda: EVENTS)
     steps: list[str] = []
-    monkeypatch.setattr(work, "profile", lambda activities: contextlib.nullcontext(record))
+    monkeypatch.setattr(peaks, "profile", lambda activities: contextlib.nullcontext(record))
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: steps.append("wait"))
-    assert work.kernels(lambda: steps.append("work"), torch.device(device), most) == lines
+    assert peaks.kernels(lambda: steps.append("work"), torch.device(device), most) == lines
     assert steps == ["work", "work", *(["wait"] if device == "cuda" else [])]

@@ -22,12 +22,9 @@ def summarise(plan: Plan, root: Path) -> Summary:
     Raises DataError where a record is missing, damaged, stale, or breaks the rules of evidence.
     """
     tasks = tuple(evidence.task(plan, task_id, root) for task_id in plan.task_ids)
+    runs = [[evidence.cell(plan, task, arch, root) for arch in plan.architectures] for task in tasks]
     gates = {arch: evidence.gates(plan, arch, root) for arch in plan.architectures}
-    cells = tuple(
-        cell
-        for task in tasks
-        for cell in verdicts.cells(task, [evidence.cell(plan, task, arch, root) for arch in plan.architectures], gates)
-    )
+    cells = tuple(cell for task, own in zip(tasks, runs, strict=True) for cell in verdicts.cells(task, own, gates))
     design = verdicts.design(plan)
     pairs = verdicts.pairs(tasks, cells, design)
     measured = tuple(evidence.measured(arch, root) for arch in plan.architectures)

@@ -52,7 +52,13 @@ def findings(
             sentences.append(_accuracy(task, own, [pair for pair in pairs if pair.task == task.id]))
         sentences += _controls(task, own)
     sentences += _speed(costs.curves, costs.measured)
-    return (*sentences, *_crossings(costs.crossovers), *_growth(costs.laws), *_held(held))
+    return (
+        *sentences,
+        *_crossings(costs.crossovers),
+        *_streaming(costs.curves, costs.measured),
+        *_growth(costs.laws),
+        *_held(held),
+    )
 
 
 def words(names: Sequence[str]) -> str:
@@ -149,7 +155,7 @@ def _gates(gates: Iterable[Gates]) -> Iterator[Finding]:
     """Who is neither timed nor ranked, and why."""
     for one in gates:
         if sentence := one.refusal():
-            text = f"{one.arch} is not timed, and not ranked where it fails"
+            text = f"{one.arch} fails gates: it is neither ranked nor timed in the models where it does"
             yield Finding(kind="gate", text=text, detail=sentence.rstrip("."), anchor="gates")
 
 
@@ -213,22 +219,41 @@ def _crossings(crossovers: Sequence[Crossover]) -> Iterator[Finding]:
 
 
 def _growth(laws: Sequence[Law]) -> Iterator[Finding]:
-    """How the activations of a training step, and streaming, grow with length."""
-    for quantity, what in (
-        ("train_memory", "Activations of a training step grow"),
-        ("stream", "A streamed step grows"),
-    ):
-        own = [one for one in laws if one.curve.quantity == quantity and one.curve.form in ("", NAIVE)]
-        if own:
-            slopes = [
-                f"{one.curve.arch}{f' ({one.curve.form})' if one.curve.form else ''} {one.slope:.2f}"
-                f"{span(one.interval)} from {one.low} to {one.high}"
-                for one in own
-            ]
-            low, high = min(one.slope for one in own), max(one.slope for one in own)
-            ends = words(list(dict.fromkeys([f"{low:.2f}", f"{high:.2f}"])))
-            text = f"{what} with length to the power of {'between ' if ' and ' in ends else ''}{ends}"
-            yield Finding(kind="cost", text=text, detail=", ".join(slopes), anchor="cost")
+    """How the activations of a training step grow with length, with attention written out too."""
+    own = [one for one in laws if one.curve.quantity == "train_memory" and one.curve.form in ("", NAIVE)]
+    if own:
+        slopes = [
+            f"{one.curve.arch}{f' ({one.curve.form})' if one.curve.form else ''} {one.slope:.2f}"
+            f"{span(one.interval)} from {one.low} to {one.high} steps"
+            for one in own
+        ]
+        text = f"Activations of a training step grow with length to the power of {_ends([one.slope for one in own])}"
+        yield Finding(kind="cost", text=text, detail=", ".join(slopes), anchor="cost")
+
+
+def _streaming(curves: Curves, measured: Sequence[Measured]) -> Iterator[Finding]:
+    """What a streamed step takes after the longest context, against the shortest."""
+    common = _common(curves, measured, "stream")
+    contexts = sorted({n for of in common.values() for n in of})
+    if len(contexts) < 2:
+        return
+    short, long = contexts[0], contexts[-1]
+    grown = {arch: _quantiles(of[long]).median / _quantiles(of[short]).median for arch, of in common.items()}
+    yield Finding(
+        kind="cost",
+        text=f"After {long} steps a streamed step takes {_ends([*grown.values()])} times what it takes after {short}",
+        detail=", ".join(
+            f"{arch} {ratio:.2f} times, {number(_quantiles(common[arch][long]).median)} ms"
+            for arch, ratio in grown.items()
+        ),
+        anchor="cost",
+    )
+
+
+def _ends(values: Sequence[float]) -> str:
+    """The smallest and the largest, or the one that all are."""
+    low, high = f"{min(values):.2f}", f"{max(values):.2f}"
+    return low if low == high else f"between {low} and {high}"
 
 
 # ---------------------------------------------------------------- reach
@@ -251,10 +276,7 @@ def concerns(
     names = {task.id: task.trivial.name for task in tasks}
     found = [concern for cell in cells for concern in _of_cell(cell, names[cell.task])]
     for gates in costs.gates:
-        found += [
-            Concern(kind="gate", text=f"{one.gate} in '{one.model}': {one.note}", arch=gates.arch)
-            for one in gates.failed
-        ]
+        found += _of_gates(gates)
     sources: list[Measured | Counted] = [*costs.measured, *costs.counted]
     for one in sources:
         found += _of_measured(one)
@@ -279,6 +301,13 @@ def _of_cell(cell: Cell, control: str) -> Iterator[Concern]:
         yield Concern(kind="control", text=f"no better than the control {control}", **place)
     if any(provenance.dirty for provenance in cell.evidence.provenances):
         yield Concern(kind="dirty", text="made from a commit with local changes", **place)
+
+
+def _of_gates(gates: Gates) -> Iterator[Concern]:
+    for gate in dict.fromkeys(check.gate for check in gates.failed):
+        failed = [check for check in gates.failed if check.gate == gate]
+        more = f" (and in {len(failed) - 1} models more)" if len(failed) > 1 else ""
+        yield Concern(kind="gate", text=f"{gate} in '{failed[0].model}'{more}: {failed[0].note}", arch=gates.arch)
 
 
 def _of_measured(one: Measured | Counted) -> Iterator[Concern]:

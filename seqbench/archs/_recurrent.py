@@ -81,7 +81,7 @@ class Recurrent(nn.Module):
         return x, tuple(after)
 
     def plain(self, x: Tensor) -> Tensor:
-        """What `forward` of a causal core gives, as a loop over time of the equations: (batch, time, width) -> the same.
+        """What `forward` of a causal core gives, as a loop of the equations: x (batch, time, width) -> the same shape.
 
         One operator for each product and function, as a reader would write it: the fused layers of a library are
         tuned unevenly (on a CPU that of the LSTM is, those of the GRU and the RNN are not).

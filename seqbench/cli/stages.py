@@ -170,16 +170,19 @@ def _cores(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     return {arch: known.get(arch, archs.defaults(arch)) for arch in args.archs or known}
 
 
-def _gates(arch: str, core: dict[str, Any], args: argparse.Namespace) -> Gates:
-    """The gates of an architecture; checked now where they are missing or were those of another version."""
+def _gates(arch: str, core: dict[str, Any] | None, args: argparse.Namespace) -> Gates:
+    """The gates of an architecture; checked now where they are missing, or were those of another version.
+
+    `core`: the settings that must have been checked; None: those of the plan, whatever they are.
+    """
     from seqbench.gates import gates as check
 
     path = args.root / "measured" / "gates" / f"{arch}.json"
     if path.exists():
         found = Gates.read(path, f"check it again: seqbench gates {arch}")
-        if (found.core, found.version) == (core, archs.version(arch)):
+        if core in (None, found.core) and found.version == archs.version(arch):
             return found
-    found = check(arch, core)
+    found = check(arch, plans.plan(args).cores.get(arch, archs.defaults(arch)) if core is None else core)
     found.write(path)
     return found
 
@@ -223,13 +226,14 @@ def count(args: argparse.Namespace) -> None:
 def pace(args: argparse.Namespace) -> None:
     """Time the models of a task on their own batches."""
     from seqbench import device
-    from seqbench.measure import speed
+    from seqbench.measure import pace
 
     settings = _measuring(args)
     for task_id, cells in plans.by_task(args).items():
         _ensure_data(cells[0], args)
+        passed = {cell.arch: _gates(cell.arch, None, args) for cell in cells}
         with device.lease(plans.device(args)) as here:
-            record = speed.pace(cells, settings, args.root, here, partial(_tell, task_id))
+            record = pace.pace(cells, settings, passed, args.root, here, partial(_tell, task_id))
         record.write(args.root / "measured" / "pace" / f"{task_id}.json")
 
 

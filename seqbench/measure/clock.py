@@ -6,12 +6,13 @@ Working under a budget of seconds or bytes ends in an exception that is recorded
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import resource
 import signal
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -72,6 +73,12 @@ def quantiles(values: Iterable[float]) -> Quantiles:
     mean = float(values.mean())
     variation = float(values.std(ddof=1)) / mean if len(values) > 1 and mean > 0 else 0.0
     return Quantiles(median=median, q25=q25, q75=q75, p99=p99, repetitions=len(values), variation=variation)
+
+
+def line(what: str, value: Quantiles | None, times: float, unit: str, status: str, flags: Sequence[str]) -> str:
+    """A point in words."""
+    said = f"{times * value.median:.4g} {unit}, n = {value.repetitions}" if value else status
+    return " ".join([f"{what}: {said}", *(f"({flag})" for flag in flags)])
 
 
 # ---------------------------------------------------------------- a quiet machine
@@ -160,7 +167,29 @@ def quietly(work: Callable[[], T], look: Callable[[], Usage], frequency: Frequen
     return min(tries, key=lambda one: (len(one.flags), one.load))
 
 
-# ---------------------------------------------------------------- budgets
+# ---------------------------------------------------------------- modes and budgets
+
+
+@contextlib.contextmanager
+def measuring() -> Iterator[None]:
+    """The modes in which speed is measured; those before come back.
+
+    Algorithms as torch chooses them, TF32 off for cuDNN and products alike. The garbage collector
+    leaves alone what was there before: a full collection takes a fifth of a second.
+    """
+    cudnn, products, threads = torch.backends.cudnn, torch.backends.cuda.matmul, torch.get_num_threads()
+    strict, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    tf32 = cudnn.allow_tf32, products.allow_tf32
+    gc.freeze()
+    try:
+        torch.use_deterministic_algorithms(False)
+        cudnn.allow_tf32 = products.allow_tf32 = False
+        yield
+    finally:
+        torch.use_deterministic_algorithms(strict, warn_only=warns)
+        cudnn.allow_tf32, products.allow_tf32 = tf32
+        torch.set_num_threads(threads)
+        gc.unfreeze()
 
 
 class OverBudget(Exception):

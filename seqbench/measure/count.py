@@ -21,7 +21,6 @@ from seqbench.measure import clock, forms, work
 from seqbench.measure.bench import Bench
 from seqbench.measure.clock import Work
 from seqbench.measure.memory import ALLOCATOR, peak_memory
-from seqbench.measure.speed import measuring
 from seqbench.measurements import Counted, Gates, Measurement, Prediction, Quantity
 from seqbench.measurements import Work as Counting
 from seqbench.scaling import Polynomial
@@ -206,7 +205,7 @@ def count(
     device: torch.device,
     say: Callable[[str], None],
 ) -> Counted:
-    """All that is counted of one architecture; nothing of one that fails a gate.
+    """All that is counted of one architecture; nothing of one that fails a gate in the model that stands for it.
 
     Raises InputError where no width fits the budget or the core cannot be built or streamed.
     """
@@ -215,9 +214,9 @@ def count(
     measurements: list[Measurement] = []
     counted: list[Counting] = []
     predictions: list[Prediction] = []
-    refused = gates.refusal()
+    refused = gates.refusal(bench.spec.kind)
     if not refused:
-        with measuring():
+        with clock.measuring():
             counter = Counter(bench)
             naive = [forms.NAIVE] if forms.attends(bench.net(), bench.data(1, 2)[0]) else []
             remedies = [forms.CHECKPOINTED, *([forms.TRUNCATED] if bench.carries else [])]

@@ -8,29 +8,27 @@ Running out of memory or time is a result, not a crash, and so is a machine that
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import math
 import os
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from seqbench import model, tasks
+from seqbench import model
 from seqbench.config import MeasureSettings
 from seqbench.device import Witness, out_of_memory
-from seqbench.measure import cells, clock, forms, work
+from seqbench.measure import clock, forms, peaks
 from seqbench.measure.bench import Bench
 from seqbench.measure.clock import Work
 from seqbench.measure.energy import Meter, joules_per_1000, meter
-from seqbench.measure.kept import Kept
-from seqbench.measurements import CellTime, Gates, Measured, Measurement, Pace, Quantiles, Quantity, Track
-from seqbench.prepared import Prepared
-from seqbench.records import Setting, Status
+from seqbench.measure.kept import SHUFFLE, Kept
+from seqbench.measurements import Gates, Measured, Measurement, Quantity, Track
+from seqbench.records import Status
 
 LEAST = 3
 """Fewest repetitions of a point."""
@@ -38,8 +36,6 @@ STREAMED = 200
 """Repetitions of a streamed step: its 99th percentile is reported."""
 PROFILED = 0.5
 """Seconds of a work beyond which its kernels are not listed: the profiler keeps every event."""
-SHUFFLE = 0
-"""Seed of the order of the points: a fixed order would favour what comes first."""
 
 TIMED = "float32, TF32 off; inputs on the device; median over single repetitions, after warm-up until stable"
 METHODS: dict[str, str] = {
@@ -92,28 +88,6 @@ def places(bench: Bench) -> list[Place]:
     remedies = (forms.CHECKPOINTED, *((forms.TRUNCATED,) if bench.carries else ()))
     found += [Place("train", settings.lengths[-1], settings.batch, form=form) for form in remedies]
     return list(dict.fromkeys(found))
-
-
-@contextlib.contextmanager
-def measuring() -> Iterator[None]:
-    """The modes in which speed is measured; those before come back.
-
-    Algorithms as torch chooses them, TF32 off for cuDNN and products alike. The garbage collector
-    leaves alone what was there before: a full collection takes a fifth of a second.
-    """
-    cudnn, products, threads = torch.backends.cudnn, torch.backends.cuda.matmul, torch.get_num_threads()
-    strict, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    tf32 = cudnn.allow_tf32, products.allow_tf32
-    gc.freeze()
-    try:
-        torch.use_deterministic_algorithms(False)
-        cudnn.allow_tf32 = products.allow_tf32 = False
-        yield
-    finally:
-        torch.use_deterministic_algorithms(strict, warn_only=warns)
-        cudnn.allow_tf32, products.allow_tf32 = tf32
-        torch.set_num_threads(threads)
-        gc.unfreeze()
 
 
 # ---------------------------------------------------------------- one point
@@ -195,10 +169,10 @@ class Sweep:
 
     def _timed(self, bench: Bench, place: Place, path: str) -> dict[str, Any]:
         settings = self.settings
-        work_ = self.work(bench, place, path)
-        clock.warm_up(work_, settings.seconds / 4, self.tick)
+        work = self.work(bench, place, path)
+        clock.warm_up(work, settings.seconds / 4, self.tick)
         most = STREAMED if place.quantity == "stream" else settings.repetitions
-        timed = partial(clock.repeat, work_, LEAST, most, settings.seconds, self.tick)
+        timed = partial(clock.repeat, work, LEAST, most, settings.seconds, self.tick)
         seen = clock.quietly(timed, clock.usage, self.frequency)
         tokens = place.batch * (settings.generate if place.quantity == "generate" else place.length)
         rates = UNITS[place.quantity] == "tokens/s"
@@ -210,8 +184,8 @@ class Sweep:
             "flags": seen.flags,
             "load": round(seen.load, 3),
             "megahertz": seen.megahertz and round(seen.megahertz),
-            "kernels": work.kernels(work_, self.device) if ends and usual and min(seen.result) < PROFILED else (),
-            "joules": joules_per_1000(self.meter, self.idle, work_, tokens, settings.seconds)
+            "kernels": peaks.kernels(work, self.device) if ends and usual and min(seen.result) < PROFILED else (),
+            "joules": joules_per_1000(self.meter, self.idle, work, tokens, settings.seconds)
             if isinstance(self.meter, Meter) and rates and not place.form
             else None,
         }
@@ -230,66 +204,34 @@ def measure(
 ) -> tuple[Measured, ...]:
     """All that is timed of these architectures, by name with the settings of their cores, in the order given.
 
-    An architecture that fails a gate is not timed. Raises InputError where no width fits the budget or the core cannot
-    be built or streamed.
+    An architecture that fails a gate in the model that stands for it is not timed. Raises InputError where no width
+    fits the budget or the core cannot be built or streamed.
     """
     witness = Witness(device, model.kernel(device))
-    refused = {arch: gates[arch].refusal() for arch in cores}
-    with measuring():
+    with clock.measuring():
         sweep = Sweep(settings, device)
         kept = Kept(root, settings, device)
         benches = {arch: Bench(arch, core, settings, device) for arch, core in cores.items()}
+        refused = {arch: gates[arch].refusal(bench.spec.kind) for arch, bench in benches.items()}
         points = [(arch, place) for arch in cores if not refused[arch] for place in places(benches[arch])]
         found: dict[tuple[str, Place], Measurement] = {}
         for arch, place in random.Random(SHUFFLE).sample(points, len(points)):
             point = kept.get(arch, cores[arch], str(place), Measurement, partial(sweep.point, benches[arch], place))
             found[arch, place] = point
-            value = (
-                f"{point.value.median:.4g} {point.unit}, n = {point.value.repetitions}" if point.value else point.status
-            )
-            say(" ".join([f"{arch}: {place}: {value}", *(f"({flag})" for flag in point.flags)]))
-        peaks = tuple(work.peaks(device, n, settings.seconds) for n in sorted({1, threads(settings, device)}))
+            say(clock.line(f"{arch}: {place}", point.value, 1.0, point.unit, point.status, point.flags))
+        best = tuple(peaks.peaks(device, n, settings.seconds) for n in sorted({1, threads(settings, device)}))
+    provenance = witness.provenance()
     return tuple(
         Measured(
             arch=arch,
             width=bench.width,
             parameters=model.count(bench.net()).matched,
             measurements=tuple(found[one] for one in points if one[0] == arch),
-            peaks=peaks,
+            peaks=best,
             energy=sweep.meter.words,
             methods=METHODS,
             refused=refused[arch],
-            provenance=witness.provenance(),
+            provenance=provenance,
         )
         for arch, bench in benches.items()
     )
-
-
-def _line(what: str, value: Quantiles | None, times: float, unit: str, status: str, flags: Sequence[str]) -> str:
-    """A point in words."""
-    said = f"{times * value.median:.4g} {unit}, n = {value.repetitions}" if value else status
-    return " ".join([f"{what}: {said}", *(f"({flag})" for flag in flags)])
-
-
-def pace(
-    settings_of: Sequence[Setting],
-    settings: MeasureSettings,
-    root: Path,
-    device: torch.device,
-    say: Callable[[str], None],
-) -> Pace:
-    """How long the models of these cells, all of one task, take on it."""
-    witness = Witness(device, model.kernel(device))
-    times: dict[str, CellTime] = {}
-    with measuring():
-        torch.set_num_threads(1)
-        sweep = Sweep(settings, device)
-        kept = Kept(root, settings, device)
-        for cell in random.Random(SHUFFLE).sample(settings_of, len(settings_of)):
-            task_id = tasks.task_id(cell.task, cell.task_settings)
-            what = cell.plain() | {"tune": None, "data": Prepared(root / "prepared" / task_id).manifest.digest}
-            make = partial(cells.time_cell, cell, root, settings, device, sweep.frequency)
-            time = times[cell.arch] = kept.get(cell.arch, cell.core, what, CellTime, make)
-            say(_line(cell.arch, time.step, 1e3, "ms a step", time.status, time.flags))
-    ordered = tuple(times[cell.arch] for cell in settings_of)
-    return Pace(task=task_id, cells=ordered, provenance=witness.provenance())

@@ -1,4 +1,4 @@
-"""Arithmetic and traffic, counted operator by operator; and what the device can do at best.
+"""Arithmetic and traffic, counted operator by operator.
 
 Nothing here reads a formula of an architecture: the work itself is run once and every operator that torch dispatches is
 looked at, so a core that a person wrote is counted as well.
@@ -8,22 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import partial
 from typing import Any
 
-import numpy as np
-import psutil
 import torch
 from torch import Tensor
-from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
-
-from seqbench.measurements import Peak, Quantiles
 
 SAMPLE, CHECK = (24, 70, 130), 512
 """Lengths that a curve goes through, and where it is held against a count. Not multiples of one number: a core that
@@ -41,14 +35,6 @@ METHOD = (
     f"{CHECK} is not run where the totals of a call at {', '.join(map(str, (*SAMPLE, CHECK)))} lie on a parabola, "
     f"exactly, or on a line within {CLOSE:.1%}; it is then taken from that"
 )
-SIZES = {"cpu": (512, 1024, 2048), "cuda": (2048, 4096, 8192)}
-"""Rows and columns of the matrices of `peaks`."""
-BUFFER = {"cpu": 2**28, "cuda": 2**30}
-"""Bytes that are copied: many times the caches; less where memory is small."""
-LEAST = 3
-"""Fewest repetitions."""
-LONGEST = 120
-"""Letters of a kernel's name: templates of C++ write novels."""
 
 aten = torch.ops.aten
 
@@ -231,90 +217,3 @@ def along(
         for length in longer:
             counted[length] = (flops(length), traffic(length)) if flops and traffic else count(make(length))
     return {n: (counted[n][0] / tokens_per_step(n), counted[n][1] / tokens_per_step(n)) for n in lengths}
-
-
-# ---------------------------------------------------------------- what the device can do
-
-
-def _quantiles(values: Sequence[float]) -> Quantiles:
-    median, q25, q75, p99 = np.quantile(values, (0.5, 0.25, 0.75, 0.99)).tolist()
-    variation = float(np.std(values, ddof=1) / np.mean(values))
-    return Quantiles(median=median, q25=q25, q75=q75, p99=p99, repetitions=len(values), variation=variation)
-
-
-def _rates(work: Callable[[], object], amount: float, seconds: float, device: torch.device) -> list[float]:
-    """Amount per second of each repetition, after one that is not timed, for so many seconds."""
-
-    def now() -> float:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter()
-
-    work()
-    taken: list[float] = []
-    while len(taken) < LEAST or sum(taken) < seconds:
-        start = now()
-        work()
-        taken.append(now() - start)
-    return [amount / one for one in taken]
-
-
-def _products(device: torch.device, seconds: float) -> list[float]:
-    """Operations per second of the size of matrices that does best, tried first and then timed anew."""
-
-    def rates(size: int, limit: float) -> list[float]:
-        a, b = torch.rand(2, size, size, device=device)
-        out = torch.empty(size, size, device=device)
-        return _rates(lambda: torch.mm(a, b, out=out), 2.0 * size**3, limit, device)
-
-    best = max(SIZES[device.type], key=lambda size: np.median(rates(size, 0.0)))
-    return rates(best, seconds)
-
-
-def _copies(device: torch.device, seconds: float) -> list[float]:
-    """Bytes per second, read and written."""
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
-    source = torch.ones(min(BUFFER[device.type], free // 8) // 4, device=device)
-    target = torch.empty_like(source)
-    return _rates(lambda: target.copy_(source), 2.0 * source.numel() * 4, seconds, device)
-
-
-def peaks(device: torch.device, threads: int, seconds: float) -> Peak:
-    """What the device does at best with so many threads: float32 products, and copying; about `seconds` each.
-
-    The roof of a roofline (Williams et al. 2009). TF32 is as the caller set it.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with torch.inference_mode():
-            flops, traffic = _quantiles(_products(device, seconds)), _quantiles(_copies(device, seconds))
-    finally:
-        torch.set_num_threads(before)
-    return Peak(threads=threads, flops=flops, traffic=traffic)
-
-
-# ---------------------------------------------------------------- where the time goes
-
-
-def kernels(work: Callable[[], object], device: torch.device, most: int = 5) -> tuple[str, ...]:
-    """The costliest kernels of one call, costliest first, with their share: "aten::mkldnn_rnn_layer 61 %".
-
-    On CUDA the kernels' own names, on a CPU the operators by their time without that of others they call;
-    shares are of all kernels, or operators. One call before is not recorded.
-    """
-    cuda = device.type == "cuda"
-    work()
-    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]) as record:
-        work()
-        if cuda:
-            torch.cuda.synchronize(device)
-    taken: dict[str, float] = {}
-    for event in record.key_averages():
-        if cuda and event.device_type.name == "CUDA" and not event.is_user_annotation:
-            taken[event.key] = taken.get(event.key, 0.0) + event.self_device_time_total
-        elif not cuda and event.key.count("::") == 1:
-            taken[event.key] = taken.get(event.key, 0.0) + event.self_cpu_time_total
-    total = sum(taken.values())
-    costliest = sorted(taken, key=lambda name: -taken[name])[:most]
-    return tuple(f"{name[:LONGEST]} {100 * taken[name] / total:.0f} %" for name in costliest if taken[name] > 0)

@@ -127,6 +127,20 @@ class Base(ABC):
             "accuracy": hits / either if either else 0.0,
         }
 
+    def longer(self, factor: int) -> dict[str, Any] | None:
+        """Settings of the same task on sequences `factor` times as long; None: it cannot be made longer.
+
+        For tasks that draw their sequences: the settings have `data_seed`, `train`, `valid` and `test`.
+        """
+        return None
+
+    def asked(self) -> tuple[int, float] | None:
+        """How many labels a sequence asks for that only memory can tell, and how many bits they hold in all.
+
+        None: the answers do not recall symbols.
+        """
+        return None
+
     def labels(self, data: Prepared) -> tuple[str, ...]:
         """The names of the classes; their numbers where they have none."""
         return self.LABELS or tuple(map(str, range(data.spec.output_size)))

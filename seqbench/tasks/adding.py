@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
@@ -67,6 +67,10 @@ class Task(Base):
         for mark in marks:
             x[rows, mark, 1] = 1
         return x, (x[rows, marks[0], 0] + x[rows, marks[1], 0])[:, None]
+
+    def longer(self, factor: int) -> dict[str, Any]:
+        """So many times the steps, two marks as before."""
+        return {**self.settings.plain(), "length": factor * self.settings.length}
 
     def controls(self, data: Prepared) -> tuple[Control, ...]:
         """Always 1, the mean of the sum."""

@@ -15,8 +15,10 @@ Published loss at a delay of 1000: LSTM 0.0204, GRU 0.0197, plain RNN 0.0202 (Ba
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -80,6 +82,14 @@ class Task(Base):
             fresh = random.integers(SYMBOLS**RECALL, size=missing)
             codes = np.concatenate([codes, fresh[~np.isin(fresh, taken)]])
         return codes
+
+    def longer(self, factor: int) -> dict[str, Any]:
+        """So many times the delay, ten symbols as before."""
+        return {**self.settings.plain(), "delay": factor * self.settings.delay}
+
+    def asked(self) -> tuple[int, float]:
+        """All symbols."""
+        return RECALL, RECALL * math.log2(SYMBOLS)
 
     def controls(self, data: Prepared) -> tuple[Control, ...]:
         """The same probability for each symbol (and, as a guess, always the first)."""

@@ -24,9 +24,10 @@ Transformer 61.9 (Delétang et al. 2023, Table 2).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
@@ -97,6 +98,14 @@ class Task(Base):
         trained = super().score(outputs[:, :steps], y[:, :steps], spec)
         beyond = super().score(outputs[:, steps:], y[:, steps:], spec) if y.shape[1] > steps else trained
         return beyond | {"accuracy_trained": trained["accuracy"]}
+
+    def longer(self, factor: int) -> dict[str, Any]:
+        """Test sequences of so many times the training length."""
+        return {**self.settings.plain(), "test_length": factor * self.settings.length}
+
+    def asked(self) -> tuple[int, float]:
+        """One label: the same state is asked for at every step."""
+        return 1, math.log2(self.settings.modulus)
 
     def controls(self, data: Prepared) -> tuple[Control, ...]:
         """The same probability for each state (and, as a guess, always 0)."""

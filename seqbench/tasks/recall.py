@@ -25,7 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -133,6 +133,15 @@ class Task(Base):
         np.put_along_axis(x, queries, (1 + keys).astype(x.dtype), axis=1)
         np.put_along_axis(y, queries, values, axis=1)
         return x, y
+
+    def longer(self, factor: int) -> dict[str, Any]:
+        """So many times the steps, as many pairs as before."""
+        return {**self.settings.plain(), "length": factor * self.settings.length}
+
+    def asked(self) -> tuple[int, float]:
+        """The value of each key; within a sequence values are different."""
+        values = self.settings.vocabulary - self.first_value
+        return self.settings.pairs, math.log2(math.perm(values, self.settings.pairs))
 
     def controls(self, data: Prepared) -> tuple[Control, ...]:
         """Any value with the same probability (said: 0); any value of this sequence (said: its first)."""

@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
@@ -92,6 +92,15 @@ class Task(Base):
         settings = self.settings
         places = np.sort(distinct(random, items, settings.length, settings.symbols), axis=1)
         return np.stack([places, random.integers(settings.classes, size=places.shape)], axis=1)
+
+    def longer(self, factor: int) -> dict[str, Any]:
+        """So many times the steps, as many symbols as before."""
+        return {**self.settings.plain(), "length": factor * self.settings.length}
+
+    def asked(self) -> tuple[int, float]:
+        """All symbols."""
+        symbols: int = self.settings.symbols
+        return symbols, symbols * math.log2(self.settings.classes)
 
     def controls(self, data: Prepared) -> tuple[Control, ...]:
         """The same probability for each symbol (and, as a guess, always the first); its share of the sequence."""

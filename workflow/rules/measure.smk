@@ -24,7 +24,7 @@ BENCH = code(
     *("frontend", "measurements", "model", "parts", "seq2seq", "vision"),
     *(
         f"measure/{name}"
-        for name in ("bench", "cells", "clock", "energy", "forms", "kept", "work")
+        for name in ("bench", "clock", "energy", "forms", "kept", "work")
     ),
 )
 
@@ -32,7 +32,8 @@ BENCH = code(
 rule gates:
     input:
         lambda wildcards: with_helpers("archs", wildcards.arch),
-        code("frontend", "gates", "model", "parts", "seq2seq", "vision"),
+        code("frontend", "model", "parts", "seq2seq", "vision"),
+        package("gates"),
     output:
         "data/measured/gates/{arch}.json",
     log:
@@ -84,7 +85,7 @@ rule measure:
         expand("data/measured/gates/{arch}.json", arch=PLAN.architectures),
         architectures_files(),
         BENCH,
-        code("measure/speed"),
+        code("measure/peaks", "measure/speed"),
     output:
         expand("data/measured/{arch}.json", arch=PLAN.architectures),
     log:
@@ -110,10 +111,10 @@ rule measure:
 rule pace:
     input:
         "data/prepared/{task}/manifest.json",
+        expand("data/measured/gates/{arch}.json", arch=PLAN.architectures),
         architectures_files(),
         LOOP,
-        BENCH,
-        code("measure/speed"),
+        code("measurements", "measure/clock", "measure/kept", "measure/pace"),
     output:
         "data/measured/pace/{task}.json",
     log:
@@ -139,7 +140,7 @@ rule pace:
 rule reach:
     input:
         expand("data/runs/{{task}}/{arch}/results.json", arch=PLAN.architectures),
-        code("horizon"),
+        package("horizon"),
     output:
         "data/measured/reach/{task}.json",
     log:
@@ -157,7 +158,7 @@ rule reach:
         cells=of_task,
         seeds=" ".join(f"--seed {seed}" for seed in PLAN.seeds),
     message:
-        "find how far the models of {wildcards.task} remember"
+        "find how far these remember: the models of {wildcards.task}"
     shell:
         "python -m seqbench reach {wildcards.task} {params.seeds} --measure {params.measure:q}"
         " --cells {params.cells:q} > {log} 2>&1"

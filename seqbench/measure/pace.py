@@ -1,19 +1,22 @@
-"""The models of the plan's cells, timed on their own tasks with the batches that they are trained on."""
+"""The pace of the plan's cells: their models, timed on their own tasks with the batches that they are trained on."""
 
 from __future__ import annotations
 
 import itertools
+import random
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from seqbench import tasks
+from seqbench import model, tasks
 from seqbench.batches import Splits
 from seqbench.config import MeasureSettings
-from seqbench.device import out_of_memory
+from seqbench.device import Witness, out_of_memory
 from seqbench.measure import clock
-from seqbench.measurements import CellTime
+from seqbench.measure.kept import SHUFFLE, Kept
+from seqbench.measurements import CellTime, Gates, Pace
 from seqbench.prepared import Prepared
 from seqbench.records import Setting
 from seqbench.train import Job
@@ -61,3 +64,31 @@ def time_cell(
         item=clock.quantiles(seconds / len(splits.valid) for seconds in passes.result),
         flags=tuple(dict.fromkeys([*steps.flags, *passes.flags])),
     )
+
+
+def pace(
+    cells: Sequence[Setting],
+    settings: MeasureSettings,
+    gates: Mapping[str, Gates],
+    root: Path,
+    device: torch.device,
+    say: Callable[[str], None],
+) -> Pace:
+    """How long the models of these cells, all of one task, take on it; not those that fail a gate."""
+    witness = Witness(device, model.kernel(device))
+    times: dict[str, CellTime] = {}
+    with clock.measuring():
+        torch.set_num_threads(1)
+        frequency = clock.Frequency(device)
+        kept = Kept(root, settings, device)
+        for cell in random.Random(SHUFFLE).sample(cells, len(cells)):
+            task_id = tasks.task_id(cell.task, cell.task_settings)
+            what = cell.plain() | {"tune": None, "data": Prepared(root / "prepared" / task_id).manifest.digest}
+            if refused := gates[cell.arch].refusal(Prepared(root / "prepared" / task_id).spec.kind):
+                times[cell.arch] = CellTime(arch=cell.arch, step=None, item=None, refused=refused)
+                continue
+            make = partial(time_cell, cell, root, settings, device, frequency)
+            time = times[cell.arch] = kept.get(cell.arch, cell.core, what, CellTime, make)
+            say(clock.line(cell.arch, time.step, 1e3, "ms a step", time.status, time.flags))
+    ordered = tuple(times[cell.arch] for cell in cells)
+    return Pace(task=task_id, cells=ordered, provenance=witness.provenance())
