@@ -16,14 +16,18 @@ from planted import provenance
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seqbench import archs, model
+from seqbench import archs, model, tasks
+from seqbench.batches import Splits
 from seqbench.config import MeasureSettings
 from seqbench.device import out_of_memory
 from seqbench.measure import bench as benches
-from seqbench.measure import clock, count, forms, kept, memory, peaks, speed
+from seqbench.measure import clock, count, forms, kept, memory, pace, peaks, speed
 from seqbench.measure.bench import Bench
 from seqbench.measure.clock import Frequency, Seen, Usage, Work
-from seqbench.measurements import Check, Counted, Gates, Measured, Measurement, Peak
+from seqbench.measurements import Check, Counted, Gates, Measured, Measurement, Pace, Peak
+from seqbench.prepare import prepare
+from seqbench.records import Setting, TrainSettings, TuneSettings
+from seqbench.train import Job
 
 CPU = torch.device("cpu")
 TINY = MeasureSettings(
@@ -49,12 +53,12 @@ def bench(arch: str, settings: MeasureSettings = TINY, **core: Any) -> Bench:
     return Bench(arch, archs.defaults(arch) | core, settings, CPU)
 
 
-def passed(arch: str, *checks: Check) -> Gates:
+def passed(arch: str, *checks: Check, kind: str = "embedding, every, causal") -> Gates:
     return Gates(
         arch=arch,
         core=archs.defaults(arch),
         version=archs.version(arch),
-        checks=(FAILED.model_copy(update={"passed": True}), *checks),
+        checks=(FAILED.model_copy(update={"passed": True, "model": kind}), *checks),
         provenance=provenance(),
     )
 
@@ -83,7 +87,7 @@ def test_repetitions_end_after_seconds_but_not_before_three(seconds: float, most
 
 @pytest.mark.parametrize(
     ("seconds", "taken", "made"),
-    [(100.0, [9, 5, 3, 1, 1, 1, 1, 1], 8), (100.0, [1] * 6, 6), (12.0, [9, 5, 3, 1], 2), (0.0, [1, 1], 2)],
+    [(100.0, [9, 5, 3, 1, 1, 1, 1, 1], 9), (100.0, [1] * 6, 7), (12.0, [9, 5, 3, 1], 3), (0.0, [1, 1], 3)],
     ids=str,
 )
 def test_warm_up_ends_when_repetitions_take_as_long_as_before(seconds: float, taken: list[float], made: int) -> None:
@@ -451,8 +455,8 @@ def test_a_real_clock_gives_positive_rates_and_names_kernels(tmp_path: Path, mon
     (measured,) = run(tmp_path, "lstm", settings=short)
     for m in measured.measurements:
         assert m.value is not None and m.value.median > 0 and m.value.repetitions == 3
-    assert any("mkldnn_rnn_layer" in name for name in at(measured, "infer")[8, 2].kernels)
-    assert not any("mkldnn_rnn" in name for name in at(measured, "infer", track="reference")[8, 2].kernels)
+    assert any("mkldnn_rnn_layer" in name for name in at(measured, "infer")[4, 2].kernels)
+    assert not any("mkldnn_rnn" in name for name in at(measured, "infer", track="reference")[4, 2].kernels)
 
 
 def test_the_order_is_shuffled_over_architectures_and_always_the_same(tmp_path: Path, quiet: None) -> None:
@@ -568,6 +572,78 @@ def test_another_error_is_not_swallowed(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(Bench, "infer", fail)
     with pytest.raises(RuntimeError, match="shapes differ"):
         run(tmp_path, "rnn")
+
+
+# ---------------------------------------------------------------- pace
+
+
+def cell(arch: str) -> Setting:
+    """A cell of the adding problem, sized to take no time."""
+    task = {"length": 6, "train": 32, "valid": 8, "test": 8}
+    return Setting(
+        task="adding",
+        task_settings=tasks.find("adding").Settings(**task).plain(),
+        arch=arch,
+        core=archs.defaults(arch),
+        parameters=3000,
+        train=TrainSettings(batch=8),
+        tune=TuneSettings(),
+    )
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Path:
+    prepare("adding", cell("rnn").task_settings, tmp_path)
+    return tmp_path
+
+
+def paced(root: Path, *names: str, **changes: Gates) -> Pace:
+    gates = {arch: passed(arch, kind="linear, values from the last, causal") for arch in names} | changes
+    return pace.pace([cell(arch) for arch in names], TINY, gates, root, CPU, lambda text: None)
+
+
+def test_the_pace_of_cells_is_that_of_training_and_evaluation(prepared: Path, quiet: None) -> None:
+    found = paced(prepared, "rnn", "gru")
+    assert (found.task, [one.arch for one in found.cells]) == ("adding-6", ["rnn", "gru"])
+    for one in found.cells:
+        assert one.step is not None and one.item is not None
+        assert (one.step.median, one.step.repetitions) == (TICK, TINY.repetitions)
+        assert one.item.median == TICK / 8
+    again = paced(prepared, "rnn", "gru")
+    assert again.cells == found.cells
+    assert len(list(prepared.glob("measured/points/*/*.json"))) == 2
+
+
+def test_pace_reads_no_test_split_and_leaves_no_run(
+    prepared: Path, quiet: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Splits, "read_test", lambda self: pytest.fail("the test split was read"))
+    paced(prepared, "rnn")
+    assert sorted(path.name for path in prepared.iterdir()) == ["measured", "prepared"]
+
+
+def test_a_cell_that_fails_a_gate_has_no_pace(prepared: Path, quiet: None) -> None:
+    kind = "linear, values from the last, causal"
+    good, bad = paced(prepared, "rnn", "gru", gru=passed("gru", FAILED.model_copy(update={"model": kind}))).cells
+    assert good.step is not None and not good.refused
+    assert (bad.step, bad.item) == (None, None)
+    assert bad.refused.startswith("gru fails the gate 'causality' in the model 'linear, values")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(torch.OutOfMemoryError("CUDA out of memory"), "out_of_memory"), (clock.OverBudget("over"), "time_limit")],
+    ids=lambda value: str(value)[:8],
+)
+def test_a_cell_that_runs_out_says_so(
+    error: Exception, status: str, prepared: Path, quiet: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Job, number: int) -> Tensor:
+        raise error
+
+    monkeypatch.setattr(Job, "step", fail)
+    (one,) = paced(prepared, "rnn").cells
+    assert (one.status, one.step, one.item) == (status, None, None)
 
 
 # ---------------------------------------------------------------- memory

@@ -14,7 +14,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import psutil
@@ -51,19 +51,22 @@ def repeat(work: Work, least: int, most: int, seconds: float, clock: Callable[[]
 
 
 def warm_up(work: Work, seconds: float, clock: Callable[[], float]) -> int:
-    """Repeat the work until it takes as long as before, or `seconds` are over; how often that was, 2 at least.
+    """Repeat the work until it takes as long as before, or `seconds` are over; how often that was, 3 at least.
 
-    Autotuning, compilation and cold caches make the first calls slow.
+    Autotuning, compilation and cold caches make the first calls slow; the very first, which may compile, is outside
+    the seconds.
     """
+    work()
     taken: list[float] = []
     while True:
         taken += repeat(work, 1, 1, 0.0, clock)
         if len(taken) >= 2 * GROUP:
             before, after = (statistics.median(group) for group in (taken[-2 * GROUP : -GROUP], taken[-GROUP:]))
             if abs(after - before) <= ALIKE * before:
-                return len(taken)
+                break
         if len(taken) >= 2 and sum(taken) >= seconds:
-            return len(taken)
+            break
+    return 1 + len(taken)
 
 
 def quantiles(values: Iterable[float]) -> Quantiles:
@@ -140,23 +143,23 @@ class Frequency:
         return found, found < SLOWER * self.highest
 
 
-class Seen(NamedTuple):
+class Seen(NamedTuple, Generic[T]):
     """What a piece of work gave, and how quiet the machine was meanwhile."""
 
-    result: Any
+    result: T
     load: float
     """Cores that others kept busy."""
     megahertz: float | None
     flags: tuple[str, ...]
 
 
-def quietly(work: Callable[[], T], look: Callable[[], Usage], frequency: Frequency) -> Seen:
+def quietly(work: Callable[[], T], look: Callable[[], Usage], frequency: Frequency) -> Seen[T]:
     """The work's result; work that was disturbed or slowed down is done once more, and the quieter result kept.
 
     Flagged "contended" where others took more than `NOISE` of a core both times, "throttled" where the
     clock ran below `SLOWER` of its highest.
     """
-    tries: list[Seen] = []
+    tries: list[Seen[T]] = []
     while not tries or (len(tries) < 2 and tries[0].flags):
         before = look()
         result = work()

@@ -19,7 +19,18 @@ VERSION = 1
 """Raise when points come to mean something else: kept ones are then measured again."""
 SHUFFLE = 0
 """Seed of the order of the points: a fixed order would favour what comes first."""
-DECIDE = ("parameters", "length", "generate", "compile", "window", "repetitions", "seconds", "budget", "memory")
+DECIDE = (
+    "parameters",
+    "batch",
+    "length",
+    "generate",
+    "compile",
+    "window",
+    "repetitions",
+    "seconds",
+    "budget",
+    "memory",
+)
 """Settings that change a point; the others say which points there are."""
 T = TypeVar("T", Measurement, CellTime)
 

@@ -127,7 +127,8 @@ class Sweep:
                     return math.inf
                 work = make(self.settings.batch, self.settings.length, path=path)
                 clock.warm_up(work, self.settings.seconds / 4, self.tick)
-                return min(clock.repeat(work, LEAST, LEAST, 0.0, self.tick))
+                timed = partial(clock.repeat, work, LEAST, LEAST, 0.0, self.tick)
+                return min(clock.quietly(timed, clock.usage, self.frequency).result)
         except (clock.OverBudget, RuntimeError) as error:  # a compiler may fail in many ways, all of them RuntimeErrors
             if path == "eager" and not isinstance(error, clock.OverBudget) and not out_of_memory(error):
                 raise
@@ -177,14 +178,14 @@ class Sweep:
         tokens = place.batch * (settings.generate if place.quantity == "generate" else place.length)
         rates = UNITS[place.quantity] == "tokens/s"
         value = clock.quantiles(tokens / seconds if rates else 1e3 * seconds for seconds in seen.result)
-        ends = place.length in (settings.lengths[0], settings.lengths[-1], *settings.contexts[:1])
-        usual = place.batch in (1, settings.batch) and place.threads == 1
+        usual = place.length in (settings.length, settings.contexts[0]) and place.batch in (1, settings.batch)
+        listed = usual and place.threads == 1 and min(seen.result) < PROFILED
         return {
             "value": value,
             "flags": seen.flags,
             "load": round(seen.load, 3),
             "megahertz": seen.megahertz and round(seen.megahertz),
-            "kernels": peaks.kernels(work, self.device) if ends and usual and min(seen.result) < PROFILED else (),
+            "kernels": peaks.kernels(work, self.device) if listed else (),
             "joules": joules_per_1000(self.meter, self.idle, work, tokens, settings.seconds)
             if isinstance(self.meter, Meter) and rates and not place.form
             else None,
