@@ -6,7 +6,6 @@ memory are predicted, and tried.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -53,7 +52,7 @@ class Counter:
 
     def peak(self, make: Callable[[], Work]) -> tuple[int | None, str]:
         """Peak bytes, or None and the status with which it ended."""
-        gc.collect()
+        clock.clear(self.device)
         try:
             with (
                 clock.seconds_at_most(self.settings.budget),

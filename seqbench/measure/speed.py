@@ -8,7 +8,6 @@ Running out of memory or time is a result, not a crash, and so is a machine that
 
 from __future__ import annotations
 
-import gc
 import math
 import os
 import random
@@ -147,9 +146,7 @@ class Sweep:
 
     def point(self, bench: Bench, place: Place) -> Measurement:
         """One point. Memory or time that runs out is a status."""
-        gc.collect()  # what an earlier point left must not count in this one
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        clock.clear(self.device)
         torch.set_num_threads(place.threads)
         settings, reason = self.settings, ""
         status: Status = "ok"
