@@ -5,6 +5,10 @@ from __future__ import annotations
 import gc
 import itertools
 import math
+import os
+import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -178,10 +182,6 @@ def test_a_throttled_point_is_repeated_once_then_flagged(
 
 def test_a_loaded_machine_is_noticed() -> None:
     """Real load: a second process on each of this process's cores, while this one waits."""
-    import os
-    import subprocess
-    import sys
-
     cores = len(os.sched_getaffinity(0))
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(cores)]
     try:
@@ -375,6 +375,7 @@ def test_the_fastest_way_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sweep.path(bench("transformer"), speed.Place("train", 8, 2, track="reference")) == "eager"
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler, and there is none")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler's own modules
 def test_a_compiled_model_is_one_of_the_ways() -> None:
     sweep = speed.Sweep(TINY.model_copy(update={"seconds": 0.0, "compile": True, "budget": 300.0}), CPU)

@@ -87,6 +87,25 @@ def setting(wildcards):
     return files.canonical(PLAN.cell(wildcards.task, wildcards.arch).plain())
 
 
+def cores(*architectures):
+    """Settings of these architectures' cores, as one JSON text."""
+    return files.canonical({arch: PLAN.cores[arch] for arch in architectures})
+
+
+def of_task(wildcards):
+    """The settings of a task's cells, as one JSON text."""
+    return files.canonical(
+        {arch: PLAN.cell(wildcards.task, arch).plain() for arch in PLAN.architectures}
+    )
+
+
+def architectures_files():
+    """Files of all architectures of the plan, and what they share."""
+    return sorted(
+        {path for arch in PLAN.architectures for path in with_helpers("archs", arch)}
+    )
+
+
 def configuration():
     """What a person configured, as one JSON text, without what belongs to this machine."""
     return files.canonical(

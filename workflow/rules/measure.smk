@@ -1,25 +1,6 @@
 # Gates, exact counts, speed, reach. What a clock measures has the machine to itself.
 
 
-def cores(*architectures):
-    """Settings of these architectures' cores, as one JSON text."""
-    return files.canonical({arch: PLAN.cores[arch] for arch in architectures})
-
-
-def of_task(wildcards):
-    """The settings of a task's cells, as one JSON text."""
-    return files.canonical(
-        {arch: PLAN.cell(wildcards.task, arch).plain() for arch in PLAN.architectures}
-    )
-
-
-def architectures_files():
-    """Files of all architectures of the plan, and what they share."""
-    return sorted(
-        {path for arch in PLAN.architectures for path in with_helpers("archs", arch)}
-    )
-
-
 BENCH = code(
     *("frontend", "measurements", "model", "parts", "seq2seq", "vision"),
     *(
