@@ -121,6 +121,11 @@ def _git(*words: str) -> str:
     return done.stdout.strip()
 
 
+def commit() -> str:
+    """The commit of this clone's code."""
+    return _git("rev-parse", "HEAD")
+
+
 def now() -> str:
     """UTC in ISO 8601, to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -133,7 +138,10 @@ def load() -> float:
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory ran out, on the GPU or on the CPU."""
-    texts = ("can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    texts = (
+        *("can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED", "std::bad_alloc"),
+        *("could not create a primitive", "could not create a memory", "could not execute a primitive"),  # oneDNN
+    )
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
     )
@@ -150,7 +158,7 @@ class Witness:
     def provenance(self, earlier_seconds: float = 0.0) -> Provenance:
         """The note, with the seconds of earlier, interrupted attempts added."""
         return Provenance(
-            commit=_git("rev-parse", "HEAD"),
+            commit=commit(),
             dirty=_git("status", "--porcelain", "--", "seqbench", "workflow", "Snakefile") != "",
             command=shlex.join(["seqbench", *sys.argv[1:]]),
             hardware=fingerprint(self.device),

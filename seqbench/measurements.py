@@ -115,6 +115,8 @@ class Measurement(Record):
     """Cores that other processes kept busy."""
     megahertz: float | None = None
     """Clock frequency after the work, where it can be read."""
+    commit: str = ""
+    """Of the code that measured it, where that may have been an earlier one than that of the record around it."""
 
 
 class Peak(Record):
@@ -139,6 +141,8 @@ class CellTime(Record):
     flags: tuple[str, ...] = ()
     refused: str = ""
     """The gate that forbids timing, in words."""
+    commit: str = ""
+    """Of the code that measured it."""
 
 
 class Pace(Record):
@@ -147,6 +151,8 @@ class Pace(Record):
     task: str
     """Task id."""
     cells: tuple[CellTime, ...]
+    settings: dict[str, Any]
+    """What was measured, and how often: MeasureSettings of the plan."""
     provenance: Provenance
 
 
@@ -154,6 +160,12 @@ class Measured(Record):
     """What the clock says of one architecture on one machine."""
 
     arch: str
+    core: dict[str, Any]
+    """Settings of the core."""
+    version: int
+    """VERSION of the architecture's file."""
+    settings: dict[str, Any]
+    """What was measured, and how often: MeasureSettings of the plan."""
     width: int
     parameters: int
     measurements: tuple[Measurement, ...]
@@ -209,6 +221,12 @@ class Counted(Record):
     """What repeats exactly: bytes, operations, gradients of one architecture."""
 
     arch: str
+    core: dict[str, Any]
+    """Settings of the core."""
+    version: int
+    """VERSION of the architecture's file."""
+    settings: dict[str, Any]
+    """What was measured, and how often: MeasureSettings of the plan."""
     width: int
     parameters: int
     measurements: tuple[Measurement, ...]
@@ -253,6 +271,8 @@ class Reaches(Record):
     task: str
     """Task id."""
     arch: str
+    keys: dict[str, str]
+    """By seed, the key of each run that was looked at."""
     trained_length: int
     reaches: tuple[Reach, ...]
     extrapolations: tuple[Extrapolation, ...]

@@ -79,6 +79,7 @@ PLAIN = {**NUMBERS, "metric": "mse", "direction": "min"}
 VERSE = "ROMEO:\nO, she doth teach the torches to burn bright!\n\n  JULIET:\n"
 
 CORE = {"layers": 1, "dropout": 0.0}
+VERSIONS = records.Versions(task=1, core=1)
 LENGTHS, CONTEXTS = (32, 128, 512), (10, 100, 1000)
 MEASURE = MeasureSettings(
     **{"parameters": 20_000, "lengths": LENGTHS, "batch": 8, "tokens": 1024, "batches": (1, 8, 32), "length": 128},
@@ -209,12 +210,16 @@ def samples(setting: Setting, of: records.Spec, seed: int, hostile: str) -> tupl
     return first, nothing
 
 
+def key(setting: Setting, seed: int, digest: str) -> str:
+    """Of the run of that seed."""
+    return records.run_key(setting, 1e-3, seed, VERSIONS, digest)
+
+
 def result(
     setting: Setting, seed: int, score: float | None, digest: str, hostile: str = "", **changes: Any
 ) -> records.Result:
     of = spec(setting)
     watched, direction = of.watched
-    versions = records.Versions(task=1, core=1)
     failed = score is None
     test = {} if score is None else scores_beside(of, score)
     kept = test.get(watched)
@@ -230,14 +235,14 @@ def result(
     ]
     valid = test if of.selection == "metric" else {name: test[name] for name in test if name == watched}
     fields: dict[str, Any] = {
-        "key": records.run_key(setting, 1e-3, seed, versions, digest),
+        "key": key(setting, seed, digest),
         "task": identity(setting),
         "arch": setting.arch,
         "seed": seed,
         "seeds": {"init": seed},
         "setting": setting,
         "learning_rate": 1e-3,
-        "versions": versions,
+        "versions": VERSIONS,
         "data_digest": digest,
         "data_sizes": {"train": 100, "valid": 10, "test": 10},
         "status": "diverged" if failed else "ok",
@@ -269,7 +274,20 @@ def write(root: Path, of: Plan, scores: Scores, hostile: str = "") -> None:
         _write_task(root, of, task_id, hostile)
         for arch in of.architectures:
             write_cell(root, of, task_id, arch, scores, hostile)
-        cells = tuple(reaches(of.cell(task_id, arch), place, of.seeds, hostile) for arch, place in place_of.items())
+        cells = tuple(
+            reaches(
+                of.cell(task_id, arch),
+                place,
+                of.seeds,
+                hostile,
+                keys={
+                    str(seed): key(of.cell(task_id, arch), seed, digest(task_id))
+                    for seed in of.seeds
+                    if scores(task_id, arch, seed) is not None
+                },
+            )
+            for arch, place in place_of.items()
+        )
         of_measuring.TaskReaches(task=task_id, cells=cells).write(measuring / "reach" / f"{task_id}.json")
         pace(task_id, of.architectures).write(measuring / "pace" / f"{task_id}.json")
     models = tuple(dict.fromkeys(spec(of.cell(task_id, of.architectures[0])).kind for task_id in of.task_ids))
@@ -373,7 +391,8 @@ def quantiles(median: float, repetitions: int = 20) -> Quantiles:
 def timed(
     quantity: Any, length: int, batch: int, unit: str, median: float, hostile: str, **changes: Any
 ) -> Measurement:
-    """Something that a clock measured."""
+    """Something that a clock measured; kernels are listed where the sweeps meet."""
+    listed = length in (MEASURE.length, CONTEXTS[0]) and batch in (1, MEASURE.batch) and changes.get("threads", 1) == 1
     fields: dict[str, Any] = {
         "quantity": quantity,
         "length": length,
@@ -381,7 +400,7 @@ def timed(
         "unit": unit,
         "value": quantiles(median),
         "path": "eager",
-        "kernels": ("aten::mm", f"gemm{hostile}"),
+        "kernels": ("aten::mm", f"gemm{hostile}") if listed else (),
         "load": 0.05,
         "megahertz": 2900.0,
     }
@@ -392,37 +411,52 @@ def measured(arch: str, place: int, hostile: str = "", **changes: Any) -> of_mea
     """The architecture at `place` trains at 1000 / 2^place tokens/s; cost of evaluation grows as length squared.
 
     A streamed step takes 0.05 (place + 1) ms, one that attends 0.002 ms for each step before it: the two cross at
-    25 (place + 1) steps. `changes` go into the provenance.
+    25 (place + 1) steps. A step of generation takes as long as a streamed one, whatever the batch. Two threads are half
+    as fast again. `changes` go into the provenance.
     """
     speed = 1000.0 / 2**place
 
     def of(quantity: Any, length: int, batch: int, unit: str, median: float, **changes: Any) -> Measurement:
         return timed(quantity, length, batch, unit, median, hostile, **changes)
 
-    def rate(quantity: Any, length: int) -> float:
+    def step(context: int) -> float:
+        return 0.002 * context if arch in ATTEND else 0.05 * (place + 1)
+
+    def rate(quantity: Any, length: int, batch: int) -> float:
+        if quantity == "generate":
+            return 1e3 * batch / step(length)
         return speed if quantity == "train" else 3 * speed * 32 / length
 
     def sweeps(quantity: Any) -> list[Measurement]:
         places = [(n, MEASURE.batch) for n in LENGTHS] + [(n, MEASURE.tokens // n) for n in LENGTHS]
         places += [(MEASURE.length, batch) for batch in MEASURE.batches]
-        usual = [of(quantity, n, batch, "tokens/s", rate(quantity, n)) for n, batch in dict.fromkeys(places)]
+        usual = [of(quantity, n, batch, "tokens/s", rate(quantity, n, batch)) for n, batch in dict.fromkeys(places)]
         for n in LENGTHS:
-            usual.append(of(quantity, n, MEASURE.batch, "tokens/s", 1.5 * rate(quantity, n), threads=2))
-            usual.append(of(quantity, n, MEASURE.batch, "tokens/s", 0.8 * rate(quantity, n), track="reference"))
+            tokens = rate(quantity, n, MEASURE.batch)
+            usual.append(of(quantity, n, MEASURE.batch, "tokens/s", 1.5 * tokens, threads=2))
+            if quantity != "generate":
+                usual.append(of(quantity, n, MEASURE.batch, "tokens/s", 0.8 * tokens, track="reference"))
         return usual
 
-    step = [0.002 * n if arch in ATTEND else 0.05 * (place + 1) for n in CONTEXTS]
+    def delays(quantity: Any, ms: Mapping[int, float]) -> list[Measurement]:
+        return [
+            of(quantity, n, 1, "ms", one / (1, 1.5)[many - 1], threads=many) for many in (1, 2) for n, one in ms.items()
+        ]
+
     return of_measuring.Measured(
         arch=arch,
+        core=CORE,
+        version=1,
+        settings=MEASURE.plain(),
         width=40,
         parameters=20_000,
         measurements=(
             *sweeps("train"),
             *sweeps("infer"),
             of("train", LENGTHS[-1], MEASURE.batch, "tokens/s", 0.7 * speed, form="checkpointed"),
-            *(of("first_token", n, 1, "ms", 0.01 * n * (place + 1)) for n in LENGTHS),
-            *(of("stream", n, 1, "ms", ms) for n, ms in zip(CONTEXTS, step, strict=True)),
-            *(of("generate", n, MEASURE.batch, "tokens/s", 8e3 / ms) for n, ms in zip(CONTEXTS, step, strict=True)),
+            *delays("first_token", {n: 0.01 * n * (place + 1) for n in LENGTHS}),
+            *delays("stream", {n: step(n) for n in CONTEXTS}),
+            *sweeps("generate"),
         ),
         peaks=tuple(
             of_measuring.Peak(threads=n, flops=quantiles(n * 1e9), traffic=quantiles(n * 1e10)) for n in (1, 2)
@@ -461,6 +495,9 @@ def counted(arch: str, place: int, hostile: str = "", **changes: Any) -> of_meas
     fits = [predicted("length", MEASURE.batch, "", 1210, 1198), predicted("batch", MEASURE.length, "", 33, 33)]
     return of_measuring.Counted(
         arch=arch,
+        core=CORE,
+        version=1,
+        settings=MEASURE.plain(),
         width=40,
         parameters=20_000,
         measurements=(
@@ -489,7 +526,8 @@ def pace(task_id: str, architectures: tuple[str, ...], **changes: Any) -> of_mea
         of_measuring.CellTime(arch=arch, step=quantiles(0.01 * 2**place), item=quantiles(0.001 * (place + 1)))
         for place, arch in enumerate(architectures)
     )
-    return of_measuring.Pace(**({"task": task_id, "cells": cells, "provenance": provenance()} | changes))
+    fields: dict[str, Any] = {"task": task_id, "cells": cells, "settings": MEASURE.plain()}
+    return of_measuring.Pace(**(fields | {"provenance": provenance()} | changes))
 
 
 def reach(seed: int, kind: Any, trained: bool, horizon: int | None) -> of_measuring.Reach:
@@ -510,6 +548,7 @@ def reaches(
     fields: dict[str, Any] = {
         "task": identity(setting),
         "arch": setting.arch,
+        "keys": {},
         "trained_length": of.length,
         "reaches": (),
         "extrapolations": (),

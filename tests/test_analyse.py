@@ -255,6 +255,56 @@ def test_gates_of_another_version_are_refused(tmp_path: Path) -> None:
     assert caught.value.fix == "check it: seqbench gates gru"
 
 
+STALE = [
+    ("measured/gru.json", lambda d: d.update(core={"layers": 2, "dropout": 0.0}), "other settings of the core"),
+    ("measured/gru.json", lambda d: d.update(version=2), "another version of the architecture"),
+    ("measured/gru.json", lambda d: d["settings"].update(repetitions=99), "other settings than the plan's"),
+    ("measured/counted/gru.json", lambda d: d.update(core={}), "other settings of the core"),
+    ("measured/counted/gru.json", lambda d: d.update(version=0), "another version of the architecture"),
+    ("measured/counted/gru.json", lambda d: d["settings"].pop("fits"), "other settings than the plan's"),
+    ("measured/pace/digits.json", lambda d: d["settings"].update(budget=9.0), "other settings than the plan's"),
+    ("measured/reach/digits.json", lambda d: d["cells"][2]["keys"].update({"3": "0" * 64}), "other runs of gru"),
+    ("measured/reach/digits.json", lambda d: d["cells"][2]["keys"].pop("3"), "other runs of gru"),
+]
+AGAIN = {
+    "measured/gru.json": "measure it: seqbench measure gru",
+    "measured/counted/gru.json": "count it: seqbench count gru",
+    "measured/pace/digits.json": "measure it: seqbench pace digits",
+    "measured/reach/digits.json": "find it: seqbench reach digits",
+}
+
+
+@pytest.mark.parametrize(("file", "change", "what"), STALE)
+def test_stale_measurements_are_refused(tmp_path: Path, file: str, change: Callable[[Any], object], what: str) -> None:
+    of = plan({"digits": [{}]}, ("rnn", "lstm", "gru"), (1, 2, 3))
+    write(tmp_path, of, clear)
+    analyse.summarise(of, tmp_path)
+    _edit(tmp_path / file, change)
+    with pytest.raises(DataError, match=f"stale: .*{what}") as caught:
+        analyse.summarise(of, tmp_path)
+    assert file in caught.value.where and caught.value.fix == AGAIN[file]
+
+
+def test_reach_of_runs_that_failed_is_refused_and_of_seeds_outside_the_plan_left_aside(tmp_path: Path) -> None:
+    of = plan({"digits": [{}]}, ("gru",), (1, 2, 3))
+    before = summarised(tmp_path, of, clear)
+    more = of.model_copy(update={"seeds": (1, 2, 3, 4)})
+    found = planted.reaches(of.cell("digits", "gru"), 9, (4,), keys={"4": "0" * 64})
+
+    def add(data: Any) -> None:
+        for part in ("reaches", "extrapolations"):
+            data["cells"][0][part] += found.plain()[part]
+        data["cells"][0]["keys"] |= found.keys
+        data["cells"][0]["bits"] |= {"4": 3.0}
+
+    _edit(tmp_path / "measured/reach/digits.json", add)
+    after = analyse.summarise(of, tmp_path)
+    assert (after.reaches, after.horizons, after.stretches) == (before.reaches, before.horizons, before.stretches)
+    write_cell(tmp_path, more, "digits", "gru", lambda task, arch, seed: None if seed == 4 else clear(task, arch, seed))
+    with pytest.raises(DataError, match="stale: other runs of gru"):
+        analyse.summarise(more, tmp_path)
+
+
 def test_how_far_a_score_is_held_is_said(clear_summary: Summary) -> None:
     (finding,) = [f for f in clear_summary.findings if f.kind == "reach"]
     assert finding.text.startswith("adding: ") and "90 %" in finding.text
@@ -294,6 +344,48 @@ def test_quality_control_lists_borders_contention_and_local_changes(tmp_path: Pa
         ("measurement", "digits", ARCHS[0]),
         ("dirty", "digits", "lstm"),
     }
+
+
+def test_points_of_an_earlier_commit_are_counted_by_architecture(tmp_path: Path) -> None:
+    of = plan({"digits": [{}], "adding": [{"length": 20}]}, ("rnn", "lstm", "gru"), (1, 2))
+    write(tmp_path, of, clear)
+    folder, now = tmp_path / "measured", provenance().commit
+
+    def commits(*given: str) -> Callable[[Any], object]:
+        return lambda d: [one.update(commit=c) for one, c in zip(d["measurements"], given, strict=False)]
+
+    _edit(folder / "rnn.json", commits("old", now, "older", ""))
+    _edit(folder / "counted" / "rnn.json", commits(now, "old"))
+    for task_id in of.task_ids:
+        _edit(folder / "pace" / f"{task_id}.json", lambda d: d["cells"][0].update(commit="old"))
+    _edit(folder / "pace" / "digits.json", lambda d: d["cells"][2].update(commit="old"))
+    _edit(folder / "lstm.json", commits(now, now))
+    summary = analyse.summarise(of, tmp_path)
+    of_rnn, _, of_gru = (
+        2 + sum(len(one.measurements) for one in (*summary.measured, *summary.counted) if one.arch == arch)
+        for arch in of.architectures
+    )
+    assert [(c.kind, c.arch, c.text) for c in summary.concerns if "commit" in c.text] == [
+        ("measurement", "rnn", f"5 of {of_rnn} points were measured by an earlier commit"),
+        ("measurement", "gru", f"1 of {of_gru} points were measured by an earlier commit"),
+    ]
+
+
+def test_sentences_on_disturbed_points_say_so(tmp_path: Path, clear_summary: Summary) -> None:
+    of = plan({"digits": [{}]})
+    write(tmp_path, of, clear)
+
+    def disturb(data: Any) -> None:
+        for m in data["measurements"]:
+            if (m["quantity"], m["length"], m["threads"]) in (("train", 512, 1), ("stream", 1000, 1)):
+                m["flags"] = ["throttled"]
+
+    _edit(tmp_path / "measured" / "transformer.json", disturb)
+    said = [f.text + f.detail for f in analyse.summarise(of, tmp_path).findings if f.kind == "cost"]
+    noted = [text.split(",")[0] for text in said if "throttled: the machine was not quiet" in text]
+    assert noted[0] == "At length 512" and any(text.startswith("After 1000 steps a streamed step") for text in noted)
+    assert any(text.startswith("rnn streams faster than transformer from about 25 steps on") for text in noted)
+    assert not [f for f in clear_summary.findings if "not quiet" in f.text + f.detail]
 
 
 def test_summary_survives_json_and_keeps_no_mirror(clear_summary: Summary, tmp_path: Path) -> None:
@@ -409,9 +501,8 @@ def test_results_table_is_stable_and_free_of_clock_and_host(tmp_path: Path) -> N
 
 def test_failed_runs_have_a_row_without_a_score(tmp_path: Path) -> None:
     of = plan({"digits": [{}]}, ("rnn", "gru"))
-    write(tmp_path, of, clear)
-    write_cell(tmp_path, of, "digits", "gru", lambda *_: None)
-    frame = analyse.table(analyse.summarise(of, tmp_path)).set_index(["arch", "seed"])
+    summary = summarised(tmp_path, of, lambda t, a, s: None if a == "gru" else clear(t, a, s))
+    frame = analyse.table(summary).set_index(["arch", "seed"])
     assert frame.loc[("gru", 3), "status"] == "diverged" and np.isnan(frame.loc[("gru", 3), "score"])
     assert frame.loc[("rnn", 3), "score"] == clear("digits", "rnn", 3)
 

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import planted
 import pytest
 
-from seqbench import cli, sources
+from seqbench import archs, cli, config, gates, sources
+from seqbench.cli import plans, stages
+from seqbench.measurements import Gates
 from seqbench.records import Result
 
 TINY = ["--preset", "quick", "--set", "train={steps: 10, eval_every: 5}", "--set", "tune={steps: 5}"]
@@ -117,6 +121,39 @@ def test_a_tampered_prepared_file_stops_training_and_is_made_again(
     assert "seqbench prepare adding-6" in error_lines(capsys)[2]
     assert cli.main(["prepare", "adding-6", *options]) == 0
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
+
+
+@pytest.mark.parametrize("command", ["gates", "count", "measure"])
+def test_cores_are_those_of_the_preset_also_where_the_plan_has_no_such_architecture(command: str) -> None:
+    few = json.dumps(config.read() | {"architectures": ["rnn"]})
+    options = ["--preset", "full", "--config", few, "--set", "architectures.lstm.forget_bias=0.5"]
+
+    def cores(*words: str) -> dict[str, dict[str, Any]]:
+        args = cli.parser().parse_args([command, *words, *options])
+        return plans.cores(args, args.archs)
+
+    assert archs.defaults("lstm")["layers"] == 1
+    found = cores("lstm", "rnn", "lstm")
+    assert list(found) == ["lstm", "rnn"]
+    assert (found["lstm"]["layers"], found["lstm"]["forget_bias"], found["rnn"]["layers"]) == (2, 0.5, 2)
+    assert cores() == {"rnn": found["rnn"]}
+
+
+def test_gates_are_checked_with_the_core_of_the_preset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By name alone, and where `pace` finds none; neither needs the architecture to be in the plan."""
+    checked: list[tuple[str, int]] = []
+
+    def check(arch: str, core: dict[str, Any]) -> Gates:
+        checked.append((arch, core["layers"]))
+        return Gates(arch=arch, core=core, version=1, checks=(), provenance=planted.provenance())
+
+    monkeypatch.setattr(gates, "gates", check)
+    few = json.dumps(config.read() | {"architectures": ["rnn"]})
+    words = ["gates", "gru", "--preset", "full", "--config", few, "--root", str(tmp_path)]
+    assert cli.main(words) == 0 and checked == [("gru", 2)]
+    assert Gates.read(tmp_path / "measured" / "gates" / "gru.json", "").core["layers"] == 2
+    stages._gates("lstm", None, cli.parser().parse_args(words))
+    assert checked[1:] == [("lstm", 2)]
 
 
 def test_fetch_all_leaves_out_what_is_optional(

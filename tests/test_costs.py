@@ -17,6 +17,7 @@ from seqbench.measurements import CellTime, Counted, Measured, Measurement, Pace
 
 SETTINGS = MeasureSettings(batch=8, tokens=1024, length=128)
 LENGTHS = (32, 64, 128, 256, 512)
+MADE: dict[str, Any] = {"core": {}, "version": 1, "settings": {}, "width": 40, "parameters": 20_000}
 UNITS: dict[str, str] = {
     **dict.fromkeys(("train", "infer", "generate"), "tokens/s"),
     **dict.fromkeys(("first_token", "stream"), "ms"),
@@ -46,13 +47,13 @@ def point(quantity: Quantity, length: int, median: float | None, spread: float =
 
 def measured(arch: str, *points: Measurement, **hardware: Any) -> Measured:
     provenance = planted.provenance(hardware=planted.HARDWARE.model_copy(update=hardware))
-    fixed: dict[str, Any] = {"width": 40, "parameters": 20_000, "energy": "no meter", "methods": {}}
+    fixed = MADE | {"energy": "no meter", "methods": {}}
     return Measured(arch=arch, measurements=points, provenance=provenance, **fixed)
 
 
 def counted(arch: str, *points: Measurement, **hardware: Any) -> Counted:
     provenance = planted.provenance(hardware=planted.HARDWARE.model_copy(update=hardware))
-    fixed: dict[str, Any] = {"width": 40, "parameters": 20_000, "work": (), "predictions": (), "methods": {}}
+    fixed = MADE | {"work": (), "predictions": (), "methods": {}}
     return Counted(arch=arch, measurements=points, provenance=provenance, **fixed)
 
 
@@ -64,17 +65,18 @@ def seconds(cost: Callable[[int], float], spread: float = 0.0, lengths: Sequence
 # ---------------------------------------------------------------- curves
 
 
-def test_a_measurement_lies_on_every_curve_that_it_belongs_to() -> None:
-    lengths = [point("train", n, 1e4) for n in (256, 128, 64)]
-    tokens = [point("train", 64, 1e4, batch=16), point("train", 256, 1e4, batch=4), point("train", 2048, 1e4, batch=1)]
-    batches = [point("train", 128, 1e4, batch=batch) for batch in (32, 1)]
+@pytest.mark.parametrize("quantity", ["train", "infer", "generate"])
+def test_a_measurement_lies_on_every_curve_that_it_belongs_to(quantity: Quantity) -> None:
+    lengths = [point(quantity, n, 1e4) for n in (256, 128, 64)]
+    tokens = [point(quantity, n, 1e4, batch=batch) for n, batch in ((64, 16), (256, 4), (2048, 1))]
+    batches = [point(quantity, 128, 1e4, batch=batch) for batch in (32, 1)]
     found = costs.curves([measured("gru", *lengths, *tokens, *batches)], [], SETTINGS)
     assert {curve.along: [(m.length, m.batch) for m in points] for curve, points in found.items()} == {
         "length": [(64, 8), (128, 8), (256, 8)],
         "length at constant tokens": [(64, 16), (128, 8), (256, 4), (2048, 1)],
         "batch": [(128, 1), (128, 8), (128, 32)],
     }
-    assert {(curve.arch, curve.quantity, curve.threads, curve.form) for curve in found} == {("gru", "train", 1, "")}
+    assert {(curve.arch, curve.quantity, curve.threads, curve.form) for curve in found} == {("gru", quantity, 1, "")}
 
 
 def test_threads_tracks_and_forms_are_curves_of_their_own() -> None:
@@ -86,13 +88,12 @@ def test_threads_tracks_and_forms_are_curves_of_their_own() -> None:
 
 
 def test_what_has_no_batch_and_what_is_counted_run_along_length() -> None:
-    names: tuple[Quantity, ...] = ("stream", "first_token", "generate")
+    names: tuple[Quantity, ...] = ("stream", "first_token")
     speeds = [point(name, n, 1.0) for name in names for n in (128, 1000, 2000)]
-    other = point("generate", 128, 1.0, batch=1)
     sizes: tuple[Quantity, ...] = ("train_memory", "infer_memory", "state")
     bytes_ = [point(name, n, 1e6) for name in sizes for n in (64, 128, 256)]
     lag = point("gradient", 5, 0.1)
-    found = costs.curves([measured("gru", *speeds, other)], [counted("gru", *bytes_, lag)], SETTINGS)
+    found = costs.curves([measured("gru", *speeds)], [counted("gru", *bytes_, lag)], SETTINGS)
     assert [curve.quantity for curve in found] == [*names, *sizes]
     assert {curve.along for curve in found} == {"length"}
     assert all(len(points) == 3 for points in found.values())
@@ -161,6 +162,16 @@ def test_two_points_give_no_law_and_neither_do_other_axes() -> None:
     assert laws(measured("gru", *batches)) == ()
 
 
+def test_a_law_has_the_flags_of_the_points_that_it_was_fitted_to() -> None:
+    lengths = (8, 16, 32, 64, 128, 256, 512)
+    points = seconds(lambda n: 1e-4 * max(n, 64), lengths=lengths)  # straight from 64 on
+    assert laws(measured("gru", *points))[0].flags == ()
+    early = [m.model_copy(update={"flags": ("throttled",)}) if m.length < 64 else m for m in points]
+    assert laws(measured("gru", *early))[0].low == 64 and laws(measured("gru", *early))[0].flags == ()
+    late = [m.model_copy(update={"flags": ("contended",)}) if m.length in (64, 512) else m for m in early]
+    assert laws(measured("gru", *late))[0].flags == ("contended",)
+
+
 # ---------------------------------------------------------------- crossovers
 
 
@@ -182,6 +193,31 @@ def test_a_crossover_in_numbers_and_words() -> None:
     assert found.text == "transformer trains faster than lstm from about 200 steps on [164, 244]; below, lstm does"
     (turned,) = crossovers(transformer, lstm)
     assert (turned.a, turned.text) == ("transformer", found.text)
+
+
+def test_a_crossover_on_disturbed_points_says_so() -> None:
+    steady = measured("transformer", *seconds(lambda n: 1e-4 * 200, 0.1, LENGTHS[1:]))
+    points = seconds(lambda n: 1e-4 * n, 0.1)
+    (quiet,) = crossovers(measured("lstm", *points), steady)
+    alone = points[0].model_copy(update={"flags": ("throttled",)})  # at a length that the other was not measured at
+    (found,) = crossovers(measured("lstm", alone, *points[1:]), steady)
+    assert (found.flags, found.text) == ((), quiet.text)
+    one, two = (points[n].model_copy(update={"flags": (flag,)}) for n, flag in ((1, "contended"), (4, "throttled")))
+    (found,) = crossovers(measured("lstm", points[0], one, *points[2:4], two), steady)
+    assert found.flags == ("contended", "throttled")
+    assert found.text == f"{quiet.text} (contended and throttled: the machine was not quiet)"
+
+
+def test_the_length_of_streaming_and_generation_is_called_a_context() -> None:
+    names: tuple[Quantity, ...] = ("stream", "generate")
+    fast, slow = (
+        measured(arch, *(point(name, n, cost if name == "stream" else 1 / cost) for name in names for n in (10, 1000)))
+        for arch, cost in (("gru", 1.0), ("rnn", 2.0))
+    )
+    assert [one.text for one in crossovers(fast, slow)] == [
+        "gru streams faster than rnn at every context from 10 to 1000",
+        "gru generates faster than rnn at every context from 10 to 1000",
+    ]
 
 
 def test_one_that_is_better_everywhere_or_at_some_lengths() -> None:
@@ -323,7 +359,7 @@ def pace(**step: float | None) -> Pace:
         CellTime(arch=arch, step=quantiles(s) if s else None, item=quantiles(s / 100) if s else None)
         for arch, s in step.items()
     )
-    return Pace(task="digits", cells=cells, provenance=planted.provenance())
+    return Pace(task="digits", cells=cells, settings={}, provenance=planted.provenance())
 
 
 def fronts(task: TaskSummary, cells: Sequence[Cell], times: Pace) -> dict[str, Front]:

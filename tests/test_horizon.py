@@ -282,7 +282,7 @@ def test_images_of_frames_are_skipped_in_words(tmp_path: Path, monkeypatch: pyte
     setting = synthetic.cell(tmp_path, "made_film", "rnn", steps=1, eval_every=1)
     (result,) = trained(tmp_path, setting, (1,))
     found = reached(tmp_path, setting)
-    assert "frontend 'frames'" in found.skipped
+    assert "frontend 'frames'" in found.skipped and found.keys == {"1": result.key}
     assert (found.reaches, found.extrapolations, found.bits, found.state_bytes) == ((), (), {}, result.state_bytes)
 
 
@@ -343,6 +343,7 @@ def test_a_trained_window_has_the_horizon_of_a_window(task: str, tmp_path: Path,
         assert min(reach.effects[:WINDOW]) > 0
         if reach.kind == "gradient" or task == "copy_memory":  # few of the numbers of the other are marked
             assert reach.horizon == WINDOW
+    assert found.keys == {str(result.seed): result.key for result in results}
     assert found.state_bytes == results[0].state_bytes == (WINDOW - 1) * results[0].width * 4
     assert {(one.seed, one.length) for one in found.extrapolations} == {
         (seed, 42 if task == "adding" else 34) for seed in (1, 2)
@@ -473,6 +474,7 @@ def test_runs_that_failed_are_left_out(tmp_path: Path) -> None:
         Runs(task="adding-21", arch="rnn", results=tuple(broken)).write(path)
         found = reached(tmp_path, setting)
         assert {reach.seed for reach in found.reaches} == {one.seed for one in found.extrapolations} == left
+        assert set(map(int, found.keys)) == left
     assert (found.skipped, found.state_bytes) == ("no run finished", 0)
 
 

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,11 +25,12 @@ from seqbench import archs, model, tasks
 from seqbench.batches import Splits
 from seqbench.config import MeasureSettings
 from seqbench.device import out_of_memory
+from seqbench.errors import MachineError
 from seqbench.measure import bench as benches
 from seqbench.measure import clock, count, forms, kept, memory, pace, peaks, speed
 from seqbench.measure.bench import Bench
 from seqbench.measure.clock import Frequency, Seen, Usage, Work
-from seqbench.measurements import Check, Counted, Gates, Measured, Measurement, Pace, Peak
+from seqbench.measurements import Check, Counted, Gates, Measured, Measurement, Pace, Peak, Prediction
 from seqbench.prepare import prepare
 from seqbench.records import Setting, TrainSettings, TuneSettings
 from seqbench.train import Job
@@ -115,6 +117,34 @@ def test_a_budget_of_seconds_ends_the_work() -> None:
     time.sleep(0.06)  # the alarm is off again
 
 
+def test_a_budget_is_seen_through_the_errors_of_a_library() -> None:
+    with pytest.raises(clock.OverBudget), clock.seconds_at_most(0.01) as alarm:
+        try:
+            while True:
+                time.sleep(0.001)
+        except clock.OverBudget as error:
+            raise RuntimeError("the compiler failed") from error
+    assert alarm.over
+    with pytest.raises(RuntimeError, match="its own"), clock.seconds_at_most(10.0):
+        raise RuntimeError("its own")
+
+
+def test_a_torch_that_does_not_recover_is_said_in_three_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Tensor:
+        raise RuntimeError("could not create a primitive")
+
+    def fill() -> None:
+        with clock.bytes_at_most(2**28, CPU):
+            torch.zeros(2**27)
+
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        fill()
+    monkeypatch.setattr(torch.nn.functional, "linear", broken)
+    with pytest.raises(MachineError, match="could not create a primitive") as caught:
+        fill()
+    assert "points that were measured are kept" in caught.value.fix
+
+
 def test_a_budget_of_bytes_is_what_the_kernel_gives() -> None:
     with clock.bytes_at_most(2**28, CPU):
         torch.zeros(2**24)  # 64 MiB
@@ -134,6 +164,11 @@ def looks(*shares: float) -> Iterator[Usage]:
         yield Usage(10.0 * n + 1, 5.0 * n + 1.5, 100.0 * n + 1.5 + share)
 
 
+@pytest.fixture
+def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0})
+
+
 class Clocked(Frequency):
     """A clock frequency as told."""
 
@@ -141,7 +176,7 @@ class Clocked(Frequency):
         super().__init__(CPU)
         self.told = iter(megahertz)
 
-    def read(self) -> float | None:
+    def read(self, threads: int) -> float | None:
         return next(self.told, None)
 
 
@@ -157,7 +192,7 @@ class Clocked(Frequency):
     ids=str,
 )
 def test_a_disturbed_point_is_repeated_once_and_the_quieter_kept(
-    shares: tuple[float, ...], kept: int, flags: tuple[str, ...]
+    shares: tuple[float, ...], kept: int, flags: tuple[str, ...], one_core: None
 ) -> None:
     seen, tries = looks(*shares), itertools.count()
     found = clock.quietly(lambda: next(tries), lambda: next(seen), Clocked())
@@ -194,15 +229,67 @@ def test_a_loaded_machine_is_noticed() -> None:
     assert found.load > 0.5
 
 
-def test_the_frequency_is_the_mean_over_cores(tmp_path: Path) -> None:
+def test_the_frequency_is_that_of_as_many_cores_as_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "cpuinfo"
-    path.write_text("processor : 0\ncpu MHz\t\t: 2000.5\nprocessor : 1\ncpu MHz\t\t: 3000.5\n", encoding="utf-8")
-    assert Frequency(CPU, path).look() == (2500.5, False)
+    lines = [f"processor : {core}\ncpu MHz\t\t: {clock}\n" for core, clock in enumerate((2000.5, 3000.5, 9000.0))]
+    path.write_text("".join(lines), encoding="utf-8")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 7})  # the third core is not this process's
+    assert [Frequency(CPU, path).read(threads) for threads in (1, 2, 9)] == [3000.5, 2500.5, 2500.5]
     assert Frequency(CPU, tmp_path / "none").look() == (None, False)
 
 
-def test_others_are_what_is_busy_but_not_own() -> None:
+def test_all_cores_run_slower_than_one_and_are_not_throttled(monkeypatch: pytest.MonkeyPatch) -> None:
+    frequency = Clocked(4200.0, 3400.0, 3400.0, 4200.0, 3000.0)
+    threads = iter((1, 16, 16, 1, 1))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: next(threads))
+    assert [frequency.look()[1] for _ in range(5)] == [False, False, False, False, True]
+
+
+class Driver:
+    """What pynvml is asked of a GPU's clock."""
+
+    def __init__(self, reasons: int | Exception) -> None:
+        self.reasons = reasons
+
+    def nvmlInit(self) -> None: ...
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:
+        return uuid
+
+    def nvmlDeviceGetCurrentClocksEventReasons(self, handle: str) -> int:
+        assert handle == "GPU-1234"
+        if isinstance(self.reasons, Exception):
+            raise self.reasons
+        return self.reasons
+
+
+@pytest.mark.parametrize(
+    ("reasons", "slow"), [(0x0, False), (0x4, False), (0x40, True), (0x20 | 0x4, True), (OSError("no"), False)], ids=str
+)
+def test_a_gpu_says_itself_that_it_is_slowed_down(
+    reasons: int | Exception, slow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", Driver(reasons))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="1234"))
+    monkeypatch.setattr(torch.cuda, "clock_rate", lambda device: 1980)
+    assert Frequency(torch.device("cuda", 0)).look() == (1980.0, slow)
+
+
+def test_a_first_result_stays_where_there_is_no_time_for_a_second() -> None:
+    seen, tries = looks(0.9, 0.0), itertools.count()
+
+    def work() -> int:
+        if (found := next(tries)) > 0:
+            raise clock.OverBudget("over")
+        return found
+
+    assert clock.quietly(work, lambda: next(seen), Clocked())[::3] == (0, ("contended",))
+
+
+def test_others_are_what_is_busy_but_not_own(one_core: None, monkeypatch: pytest.MonkeyPatch) -> None:
     assert clock.others(Usage(0, 0, 0), Usage(2, 3, 4)) == pytest.approx(0.5, abs=0.011)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)))
+    assert clock.others(Usage(0, 0, 0), Usage(2, 3, 4)) == pytest.approx(0.5 - 8 * 0.01, abs=0.001)
     assert clock.others(Usage(0, 0, 0), Usage(1, 1, 0.99)) == 0.0
 
 
@@ -356,30 +443,64 @@ def test_only_attention_has_a_naive_form() -> None:
     ]
 
 
-def test_a_way_with_other_answers_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_way_with_other_answers_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     of = bench("rnn")
     assert of.correct("plain")
     monkeypatch.setattr(archs.find("rnn"), "plain", lambda self, x: x)
     assert not of.correct("plain")
-    sweep = speed.Sweep(TINY.model_copy(update={"seconds": 0.0}), CPU)
+    sweep = speed.Sweep(TINY.model_copy(update={"seconds": 0.0}), tmp_path, CPU)
     assert sweep.path(of, speed.Place("infer", 4, 2)) == "eager"
 
 
-def test_the_fastest_way_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    sweep, of = speed.Sweep(TINY.model_copy(update={"seconds": 0.0}), CPU), bench("gru")
+def test_the_fastest_way_is_taken_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep, of = speed.Sweep(TINY.model_copy(update={"seconds": 0.0}), tmp_path, CPU), bench("gru")
     taken = {"eager": 2.0, "plain": 1.0}
-    monkeypatch.setattr(sweep, "_try", lambda bench, quantity, path: taken[path])
+    monkeypatch.setattr(speed.Sweep, "_try", lambda self, bench, quantity, path: (taken[path], ()))
     assert sweep.path(of, speed.Place("train", 8, 2)) == "plain"
     assert sweep.path(of, speed.Place("train", 8, 2, form=forms.CHECKPOINTED)) == "eager"
     assert sweep.path(of, speed.Place("train", 8, 2, track="reference")) == "plain"
     assert sweep.path(bench("transformer"), speed.Place("train", 8, 2, track="reference")) == "eager"
+    taken["plain"] = 3.0
+    again = speed.Sweep(TINY.model_copy(update={"seconds": 0.0}), tmp_path, CPU)
+    assert again.path(of, speed.Place("train", 8, 2)) == "plain"
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler, and there is none")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler's own modules
-def test_a_compiled_model_is_one_of_the_ways() -> None:
-    sweep = speed.Sweep(TINY.model_copy(update={"seconds": 0.0, "compile": True, "budget": 300.0}), CPU)
-    assert math.isfinite(sweep._try(bench("transformer"), "infer", "compiled"))
+def test_a_compiled_model_is_one_of_the_ways_and_no_more_is_compiled_than_can_be(tmp_path: Path) -> None:
+    settings = TINY.model_copy(update={"seconds": 0.0, "compile": True, "budget": 300.0, "memory": 2**33})
+    sweep = speed.Sweep(settings, tmp_path, CPU)
+    assert math.isfinite(sweep._try(bench("transformer"), "infer", "compiled")[0])
+    assert math.isinf(sweep._try(bench("lstm"), "infer", "compiled")[0])  # torch compiles no fused recurrent layer
+    point = sweep.point(bench("transformer"), speed.Place("infer", 8, 2), "compiled")
+    assert (point.path, point.status) == ("compiled", "ok")
+
+
+def test_a_length_that_cannot_be_compiled_is_run_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    infer = Bench.infer
+
+    def fails(self: Bench, *args: Any) -> Work:
+        def fail() -> None:
+            raise RuntimeError("recompile limit")
+
+        return fail if args[-1] == "compiled" else infer(self, *args)
+
+    monkeypatch.setattr(Bench, "infer", fails)
+    sweep = speed.Sweep(TINY.model_copy(update={"seconds": 0.0}), tmp_path, CPU)
+    point = sweep.point(bench("rnn"), speed.Place("infer", 8, 2), "compiled")
+    assert (point.path, point.status) == ("eager", "ok")
+    assert point.value is not None
+
+
+def test_a_value_stays_where_its_profile_takes_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*_: Any) -> tuple[str, ...]:
+        raise clock.OverBudget("over")
+
+    monkeypatch.setattr(peaks, "kernels", slow)
+    sweep = speed.Sweep(TINY.model_copy(update={"seconds": 0.0}), tmp_path, CPU)
+    point = sweep.point(bench("rnn"), speed.Place("infer", 4, 2), "eager")
+    assert (point.status, point.kernels) == ("ok", ())
+    assert point.value is not None
 
 
 # ---------------------------------------------------------------- the sweep
@@ -419,14 +540,15 @@ def at(measured: Measured | Counted, quantity: str, **where: Any) -> dict[tuple[
 def test_every_point_of_every_architecture(tmp_path: Path, quiet: None) -> None:
     many = speed.threads(TINY, CPU)
     for measured in run(tmp_path, "lstm", "transformer"):
-        for quantity in ("train", "infer"):
+        for quantity in ("train", "infer", "generate"):
             swept = {(4, 2), (8, 2), (4, 8), (8, 4), (4, 1)}
             assert set(at(measured, quantity)) == swept
-            assert set(at(measured, quantity, track="reference")) == {(4, 2), (8, 2)}
+            plain = set() if quantity == "generate" else {(4, 2), (8, 2)}
+            assert set(at(measured, quantity, track="reference")) == plain
             assert many == 1 or set(at(measured, quantity, threads=many)) == {(4, 2), (8, 2)}
-        assert set(at(measured, "first_token")) == {(4, 1), (8, 1)}
-        assert set(at(measured, "stream")) == {(2, 1), (3, 1)}
-        assert set(at(measured, "generate")) == {(2, 2), (3, 2)}
+        for some in {1, many}:
+            assert set(at(measured, "first_token", threads=some)) == {(4, 1), (8, 1)}
+            assert set(at(measured, "stream", threads=some)) == {(2, 1), (3, 1)}
         assert set(at(measured, "train", form=forms.CHECKPOINTED)) == {(8, 2)}
         assert bool(at(measured, "train", form=forms.TRUNCATED)) == (measured.arch != "transformer")
         assert all(m.status == "ok" and m.flags == () for m in measured.measurements)
@@ -445,7 +567,7 @@ def test_values_are_those_of_the_clock(tmp_path: Path, quiet: None) -> None:
     stream = at(measured, "stream")[3, 1]
     assert stream.value is not None
     assert (stream.value.median, stream.value.repetitions, stream.unit) == (1000 * TICK, speed.STREAMED, "ms")
-    generate = at(measured, "generate")[3, 2].value
+    generate = at(measured, "generate")[8, 2].value
     assert generate is not None
     assert generate.median == 2 * TINY.generate / TICK
 
@@ -479,16 +601,17 @@ def test_a_killed_sweep_goes_on_and_a_new_architecture_costs_its_own_points(
     made: list[str] = []
     point = speed.Sweep.point
 
-    def spy(self: speed.Sweep, bench: Bench, place: speed.Place) -> Measurement:
+    def spy(self: speed.Sweep, bench: Bench, place: speed.Place, path: str) -> Measurement:
         if len(made) == 7 and bench.arch == "rnn":
             raise KeyboardInterrupt
         made.append(bench.arch)
-        return point(self, bench, place)
+        return point(self, bench, place, path)
 
     monkeypatch.setattr(speed.Sweep, "point", spy)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, "rnn")
-    assert len(list(tmp_path.glob("measured/points/rnn/*.json"))) == 7
+    points = [path.read_text(encoding="utf-8") for path in tmp_path.glob("measured/points/rnn/*.json")]
+    assert sum('"quantity"' in text for text in points) == 7  # and the ways of running that were chosen
     made.append("went on")
     (first,) = run(tmp_path, "rnn")
     assert len(made) - 1 == len(first.measurements)
@@ -497,7 +620,7 @@ def test_a_killed_sweep_goes_on_and_a_new_architecture_costs_its_own_points(
     assert made.count("gru") == len(other.measurements)
 
 
-def test_a_flagged_point_is_measured_again_next_time(tmp_path: Path) -> None:
+def test_a_flagged_point_is_measured_again_next_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keep = kept.Kept(tmp_path, TINY, CPU)
     made = itertools.count()
 
@@ -515,7 +638,9 @@ def test_a_flagged_point_is_measured_again_next_time(tmp_path: Path) -> None:
     assert get() == 1
     assert get() == get(settings=TINY.model_copy(update={"lengths": (4,)})) == 1
     assert get(settings=TINY.model_copy(update={"repetitions": 9})) == 2
-    assert keep.get("rnn", {}, "there", Measurement, make).value != 1
+    assert len(keep.get("rnn", {}, "there", Measurement, make).commit) == 40
+    monkeypatch.setattr(kept, "SOURCES", ("errors",))
+    assert get() == 4  # other code
 
 
 def test_contention_is_flagged(tmp_path: Path, quiet: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -534,7 +659,7 @@ def test_an_architecture_that_fails_a_gate_is_not_timed(tmp_path: Path, quiet: N
     assert bad.refused == (
         "gru fails the gate 'causality' in the model 'embedding, every, causal': output 2 changes with input 5."
     )
-    counted = count.count("gru", archs.defaults("gru"), TINY, gates["gru"], CPU, lambda text: None)
+    counted = count.count("gru", archs.defaults("gru"), TINY, gates["gru"], tmp_path, CPU, lambda text: None)
     assert (counted.measurements, counted.work, counted.predictions) == ((), (), ())
     assert counted.refused == bad.refused
 
@@ -639,11 +764,15 @@ def test_a_cell_that_fails_a_gate_has_no_pace(prepared: Path, quiet: None) -> No
 def test_a_cell_that_runs_out_says_so(
     error: Exception, status: str, prepared: Path, quiet: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self: Job, number: int) -> Tensor:
+    def fail(self: Job, *_: Any) -> Any:
         raise error
 
-    monkeypatch.setattr(Job, "step", fail)
+    monkeypatch.setattr(Job, "evaluate", fail)
     (one,) = paced(prepared, "rnn").cells
+    assert (one.status, one.item) == (status, None)
+    assert one.step is not None
+    monkeypatch.setattr(Job, "step", fail)
+    (one,) = paced(prepared, "gru").cells
     assert (one.status, one.step, one.item) == (status, None, None)
 
 
@@ -686,18 +815,19 @@ def test_memory_that_stays_between_calls_counts() -> None:
     assert memory.peak_memory(make, CPU) == pytest.approx(4 * n * (3 + 1), rel=0.02)
 
 
-def counter(arch: str, **changes: Any) -> count.Counter:
-    return count.Counter(bench(arch, TINY.model_copy(update=changes)))
+def counter(root: Path, arch: str, core: dict[str, Any] | None = None, **changes: Any) -> count.Counter:
+    settings = TINY.model_copy(update=changes)
+    return count.Counter(bench(arch, settings, **(core or {})), kept.Kept(root, settings, CPU))
 
 
 def activations(found: list[Measurement], quantity: str = "train_memory") -> list[int]:
     return [m.parts["activations"] for m in found if m.quantity == quantity]
 
 
-def test_memory_repeats_and_its_parts_sum_up() -> None:
-    of = counter("lstm")
+def test_memory_repeats_and_its_parts_sum_up(tmp_path: Path) -> None:
+    of = counter(tmp_path / "one", "lstm")
     found = of.memory("")
-    assert found == of.memory("")
+    assert found == counter(tmp_path / "other", "lstm").memory("")
     own = sum(p.numel() for p in of.bench.net().parameters())
     for m in found:
         assert m.value is not None and m.value.median == sum(m.parts.values())
@@ -706,12 +836,12 @@ def test_memory_repeats_and_its_parts_sum_up() -> None:
     assert [m.parts["optimizer"] for m in train] == [8 * own] * 4
 
 
-def test_memory_grows_as_theory_says() -> None:
+def test_memory_grows_as_theory_says(tmp_path: Path) -> None:
     """Doubling the length: twice the activations of an LSTM and of efficient attention, towards four times of naive."""
     lengths = (128, 256, 512, 1024)
 
     def ratio(arch: str, form: str) -> float:
-        *_, before, last = activations(counter(arch, memory_lengths=lengths, batch=4).memory(form))
+        *_, before, last = activations(counter(tmp_path, arch, memory_lengths=lengths, batch=4).memory(form))
         return last / before
 
     assert ratio("lstm", "") == pytest.approx(2.0, rel=0.05)
@@ -719,11 +849,10 @@ def test_memory_grows_as_theory_says() -> None:
     assert ratio("transformer", forms.NAIVE) == pytest.approx(4.0, rel=0.1)
 
 
-def test_remedies_need_less() -> None:
+def test_remedies_need_less(tmp_path: Path) -> None:
     def last(arch: str, form: str) -> int:
         layers = 4 if arch == "transformer" else 1
-        sizes = {"memory_lengths": (64, 128, 256), "parameters": 20_000}
-        of = count.Counter(bench(arch, TINY.model_copy(update=sizes), layers=layers))
+        of = counter(tmp_path, arch, {"layers": layers}, memory_lengths=(64, 128, 256), parameters=20_000)
         return activations(of.memory(form))[-1]
 
     assert last("transformer", forms.CHECKPOINTED) < 0.7 * last("transformer", "")
@@ -732,23 +861,106 @@ def test_remedies_need_less() -> None:
 
 
 @pytest.mark.parametrize(("arch", "grows"), [("rnn", 1.0), ("lstm", 1.0), ("transformer", 4.0)])
-def test_state_is_constant_or_grows_with_the_cache(arch: str, grows: float) -> None:
-    of = counter(arch, contexts=(2, 8), lengths=(4,))
+def test_state_is_constant_or_grows_with_the_cache(arch: str, grows: float, tmp_path: Path) -> None:
+    of = counter(tmp_path, arch, contexts=(2, 8), lengths=(4,))
     values = {m.length: m.value.median for m in of.states() if m.value}
     assert list(values) == [2, 4, 8]
     assert values[8] / values[2] == grows
 
 
-def test_a_point_beyond_the_memory_is_out_of_memory() -> None:
-    found = counter("transformer", memory_lengths=(8, 16, 2048), batch=8, memory=2**26).memory(forms.NAIVE)
+def test_a_point_beyond_the_memory_is_out_of_memory(tmp_path: Path) -> None:
+    of = counter(tmp_path, "transformer", memory_lengths=(8, 16, 2048), batch=8, memory=2**26)
+    found = of.memory(forms.NAIVE)
     assert [m.status for m in found if m.quantity == "train_memory"] == ["ok", "ok", "out_of_memory"]
-    assert found[-1].value is None
+    assert (found[-1].value, found[-1].reason, found[-1].parts) == (None, "beyond 67108864 bytes", {})
+
+
+RUNS_OUT = pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "out_of_memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out_of_memory"),
+        (clock.OverBudget("60 s were over"), "time_limit"),
+    ],
+    ids=lambda value: str(value)[:12],
+)
+
+
+@RUNS_OUT
+def test_a_state_that_runs_out_is_a_result_and_those_before_stay(
+    error: Exception, status: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, step = itertools.count(1), model.Model.step
+
+    def fail(self: model.Model, x_t: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        if next(calls) == 4:  # and no later one: what runs out is not gone on from
+            raise error
+        return step(self, x_t, state)
+
+    monkeypatch.setattr(model.Model, "step", fail)
+    found = counter(tmp_path, "rnn", contexts=(2, 3), lengths=(4, 8)).states()
+    assert [(m.length, m.status, bool(m.value), bool(m.reason)) for m in found] == [
+        (2, "ok", True, False),
+        (3, "ok", True, False),
+        (4, status, False, True),
+        (8, status, False, True),
+    ]
+
+
+@RUNS_OUT
+def test_gradients_that_run_out_are_a_result(
+    error: Exception, status: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gradient = Bench.gradient
+
+    def fail(self: Bench, seed: int, length: int) -> list[float]:
+        if seed == 2:
+            raise error
+        return gradient(self, seed, length)
+
+    monkeypatch.setattr(Bench, "gradient", fail)
+    found = counter(tmp_path, "rnn").gradients()
+    assert [(m.length, m.status, m.value, bool(m.reason)) for m in found] == [
+        (lag, status, None, True) for lag in range(6)
+    ]
+
+
+@RUNS_OUT
+def test_work_that_runs_out_is_left_out_and_said(
+    error: Exception, status: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Bench, batch: int, length: int) -> Work:
+        raise error
+
+    monkeypatch.setattr(Bench, "infer", fail)
+    lines: list[str] = []
+    found = counter(tmp_path, "rnn").work(lines.append)
+    assert [(w.phase, w.length) for w in found] == [("train", 4), ("train", 8), ("stream", 2), ("stream", 3)]
+    (line,) = lines
+    assert line.startswith(f"rnn: arithmetic of 'infer' is left out: {status}")
+
+
+def test_counting_ends_with_its_seconds(tmp_path: Path) -> None:
+    """A real clock: no state, gradient or count of so many steps is there in 10 ms."""
+    of = counter(tmp_path, "lstm", budget=0.01, contexts=(10**5,), gradient_length=10**5)
+    assert [m.status for m in of.states()][-1] == "time_limit"
+    assert {m.status for m in of.gradients()} == {"time_limit"}
+    assert "stream" not in {w.phase for w in of.work(lambda text: None)}
+
+
+def test_another_error_of_counting_is_not_swallowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Bench, *args: Any) -> Any:
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(Bench, "gradient", fail)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        counter(tmp_path, "rnn").gradients()
 
 
 @pytest.mark.parametrize(("arch", "form"), [("lstm", ""), ("transformer", ""), ("transformer", forms.NAIVE)])
-def test_the_largest_length_is_predicted_within_a_tenth(arch: str, form: str) -> None:
+def test_the_largest_length_is_predicted_within_a_tenth(arch: str, form: str, tmp_path: Path) -> None:
     lengths = (32, 64, 128, 256) if form else (64, 128, 256, 512)
-    of = counter(arch, memory_lengths=lengths, fits=2**23)
+    of = counter(tmp_path, arch, memory_lengths=lengths, fits=2**23)
     (length, *_) = of.predictions(of.memory(form), [form])
     assert length.found is not None and length.error is not None
     assert length.predicted > lengths[-1]  # beyond what was measured
@@ -808,9 +1020,15 @@ def test_lags() -> None:
     assert found == sorted(set(found))
 
 
+def counted_in(root: Path, arch: str) -> Counted:
+    return count.count(arch, archs.defaults(arch), TINY, passed(arch), root, CPU, lambda text: None)
+
+
 @pytest.mark.parametrize("arch", archs.names())
-def test_all_that_is_counted(arch: str) -> None:
-    counted = count.count(arch, archs.defaults(arch), TINY, passed(arch), CPU, lambda text: None)
+def test_all_that_is_counted(arch: str, tmp_path: Path) -> None:
+    counted = counted_in(tmp_path, arch)
+    assert (counted.core, counted.version) == (archs.defaults(arch), archs.version(arch))
+    assert (counted.settings, counted.provenance.threads) == (TINY.plain(), 1)
     assert [m.length for m in counted.measurements if m.quantity == "gradient"] == [0, 1, 2, 3, 4, 5]
     assert {m.value.repetitions for m in counted.measurements if m.quantity == "gradient" and m.value} == {3}
     assert {m.form for m in counted.measurements} == {
@@ -825,6 +1043,38 @@ def test_all_that_is_counted(arch: str) -> None:
     }
     assert {one.what for one in counted.predictions} == {"length", "batch"}
     assert Counted.from_data(counted.plain()) == counted
+
+
+def test_a_killed_count_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    killed = [5, 18]
+    peak, prediction = count.Counter._peak, count.Counter._prediction
+
+    def note(name: str) -> None:
+        if len(made) in killed:
+            killed.remove(len(made))
+            raise KeyboardInterrupt
+        made.append(name)
+
+    def spy_peak(self: count.Counter, *args: Any) -> Measurement:
+        note(f"peak {args}")
+        return peak(self, *args)
+
+    def spy_prediction(self: count.Counter, what: str, *args: Any) -> Prediction:
+        note(f"largest {what}")
+        return prediction(self, what, *args)
+
+    monkeypatch.setattr(count.Counter, "_peak", spy_peak)
+    monkeypatch.setattr(count.Counter, "_prediction", spy_prediction)
+    for there in (5, 18):
+        with pytest.raises(KeyboardInterrupt):
+            counted_in(tmp_path, "rnn")
+        assert len(made) == len(list(tmp_path.glob("measured/points/rnn/*.json"))) == there
+    first = counted_in(tmp_path, "rnn")
+    # 4 lengths in 4 ways, 4 batches, 2 predictions: each once
+    assert len(made) == len(set(made)) == len(list(tmp_path.glob("measured/points/rnn/*.json"))) == 22
+    again = counted_in(tmp_path, "rnn")
+    assert (len(made), again.measurements, again.predictions) == (22, first.measurements, first.predictions)
 
 
 # ---------------------------------------------------------------- modes

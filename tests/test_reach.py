@@ -24,7 +24,7 @@ def one(seed: int, effects: tuple[float, ...], horizon: int | None, **changes: A
 
 def cell(*seeds: Reach, **changes: Any) -> Reaches:
     fields: dict[str, Any] = {"task": "copy_memory-5", "arch": "gru", "trained_length": 25, "extrapolations": ()}
-    fields |= {"bits": {}, "state_bytes": 100, "provenance": planted.provenance()}
+    fields |= {"keys": {}, "bits": {}, "state_bytes": 100, "provenance": planted.provenance()}
     return Reaches(**(fields | {"reaches": seeds} | changes))
 
 

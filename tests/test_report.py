@@ -514,6 +514,19 @@ def test_every_point_that_was_measured_is_in_a_table(summary: Summary, page: str
             low, high = number(0.9 * speed), number(1.1 * speed)
             said = f"{number(speed)}[{low}, {high}], n 20, varies 7 %, eager, load 0.05"
             assert row[1] == said, caption
+    for caption in (
+        "Throughput of generation, batch 8 (tokens/s)",
+        "Throughput of generation, batch 8, 2 threads (tokens/s)",
+        "Throughput of generation, about 1,024 tokens in the contexts of a batch (tokens/s)",
+        "Throughput of generation, after 128 steps (tokens/s)",
+        "Time to the first output, batch 1, 2 threads (ms)",
+        "Streaming latency, batch 1, 2 threads (ms)",
+    ):
+        head, *rows = table(cost, caption)
+        before = "Steps" if caption.startswith("Time") else "Steps before"
+        assert head[0] == ("Batch" if "128" in caption else before) and len(rows) == 3, caption
+    _, *rows = table(cost, "Throughput of generation, after 128 steps (tokens/s)")
+    assert [row[1].split("[")[0] for row in rows] == ["20,000", "160,000", "640,000"]
     _, *rows = table(cost, "Data: Streaming latency")
     assert [row[0] for row in rows] == ["10", "100", "1,000"]
     assert rows[1][1].startswith("0.05[0.045, 0.055], p99 0.065") and rows[1][4].startswith("0.2[")
@@ -522,8 +535,9 @@ def test_every_point_that_was_measured_is_in_a_table(summary: Summary, page: str
     head, *rows = table(cost, "Peak memory of a training step, batch 8, naive attention")
     assert head == ["Steps", "transformer"] and rows[1][1] == "1.64 GBactivations 1.64 GB"
     head, *rows = table(cost, "Paths and kernels that ran, costliest first")
-    assert len(rows) == sum(len(one.measurements) for one in summary.measured)
-    assert rows[0] == ["rnn", "Training throughput at length 32, batch 8", "eager", "aten::mm, gemm", "2,900"]
+    assert len(rows) == sum(bool(m.kernels) for one in summary.measured for m in one.measurements) == 10 * len(ARCHS)
+    assert rows[0] == ["rnn", "Training throughput at length 128, batch 8", "eager", "aten::mm, gemm", "2,900"]
+    assert "Throughput of generation after 128 steps, batch 8" in {row[1] for row in rows}
 
 
 def test_slopes_and_crossovers_stand_beside_their_charts(page: str) -> None:
@@ -556,6 +570,8 @@ def test_a_slope_in_words() -> None:
     assert costs.slope(law) == "gru: slope 1.02 [0.98, 1.06] from 128 to 4,096 steps, R² 0.999"
     flat = law.model_copy(update={"slope": -0.001, "interval": None})
     assert costs.slope(flat) == "gru: slope 0.00 from 128 to 4,096 steps, R² 0.999"
+    noisy = flat.model_copy(update={"flags": ("contended",)})
+    assert costs.slope(noisy) == f"{costs.slope(flat)} (contended: the machine was not quiet)"
 
 
 def test_what_ended_otherwise_and_noise_are_visible(summary: Summary) -> None:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from statistics import fmean
 from typing import Literal
 
 from seqbench import scaling
 from seqbench.analyse import statistics
-from seqbench.analyse.findings import number, span, words
+from seqbench.analyse.findings import number, span, unquiet, words
 from seqbench.analyse.summary import Cell, Crossover, Curve, Front, Law, TaskSummary
 from seqbench.config import MeasureSettings
 from seqbench.files import canonical
 from seqbench.measurements import CellTime, Counted, Measured, Measurement, Pace, Quantity
 from seqbench.records import Result
 
-THROUGHPUTS: tuple[Quantity, ...] = ("train", "infer")
+THROUGHPUTS: tuple[Quantity, ...] = ("train", "infer", "generate")
 MEMORIES: tuple[Quantity, ...] = ("train_memory", "infer_memory")
 SINGLE: tuple[Quantity, ...] = ("stream", "first_token", "state")
 """Of one sequence: no batch to keep constant."""
+AFTER: tuple[Quantity, ...] = ("generate", "stream")
+"""Of which the length is that of the context: the steps before."""
 
 Along = Literal["length", "length at constant tokens", "batch"]
 Curves = Mapping[Curve, Sequence[Measurement]]
@@ -33,9 +35,9 @@ def curves(
 ) -> dict[Curve, list[Measurement]]:
     """Which measurements belong on one curve, in the order of the axis; one may be on several.
 
-    Training and evaluation are swept over lengths (at a constant batch, at constant tokens) and over batches, all else
-    over lengths alone. Points without a value stay, with their status. One point at a constant number of tokens, or of
-    one batch, is a point of another sweep: no curve. Gradients are no cost.
+    Training, evaluation and generation are swept over lengths (at a constant batch, at constant tokens) and over
+    batches, all else over lengths alone. Points without a value stay, with their status. One point at a constant number
+    of tokens, or of one batch, is a point of another sweep: no curve. Gradients are no cost.
     """
     found: dict[Curve, list[Measurement]] = {}
     sources: list[Measured | Counted] = [*measured, *counted]
@@ -54,7 +56,7 @@ def curves(
 
 
 def _along(m: Measurement, settings: MeasureSettings) -> Iterator[Along]:
-    if m.quantity in SINGLE or (m.quantity in ("generate", *MEMORIES, *THROUGHPUTS) and m.batch == settings.batch):
+    if m.quantity in SINGLE or (m.quantity in (*MEMORIES, *THROUGHPUTS) and m.batch == settings.batch):
         yield "length"
     if m.quantity in THROUGHPUTS and m.batch == max(1, settings.tokens // m.length):
         yield "length at constant tokens"
@@ -90,6 +92,7 @@ def laws(curves: Curves) -> tuple[Law, ...]:
                     high=int(law.high),
                     points=law.points,
                     of=GROWS[curve.quantity],
+                    flags=_flags(m for m in points if law.low <= m.length <= law.high and _growing(m) > 0),
                 )
             )
     return tuple(found)
@@ -105,6 +108,11 @@ GROWS: dict[Quantity, str] = {
     "infer_memory": "bytes of activations",
     "state": "bytes of state",
 }
+
+
+def _flags(points: Iterable[Measurement]) -> tuple[str, ...]:
+    """What disturbed any of the points, each once."""
+    return tuple(dict.fromkeys(flag for m in points for flag in m.flags))
 
 
 def _growing(m: Measurement) -> float:
@@ -159,7 +167,8 @@ def crossovers(
                 continue
             crossing = scaling.crossover(_bands(left, curves[left]), _bands(right, curves[right]))
             if crossing is not None:
-                found.append(_crossover(left, b, crossing))
+                both = [m for curve in (left, right) for m in curves[curve] if place(curve, m) in crossing.lengths]
+                found.append(_crossover(left, b, crossing, _flags(both)))
     return tuple(found)
 
 
@@ -172,7 +181,7 @@ def _bands(curve: Curve, points: Sequence[Measurement]) -> list[scaling.Band]:
     ]
 
 
-def _crossover(curve: Curve, b: str, crossing: scaling.Crossing) -> Crossover:
+def _crossover(curve: Curve, b: str, crossing: scaling.Crossing, flags: Sequence[str]) -> Crossover:
     return Crossover(
         curve=curve,
         a=curve.arch,
@@ -181,14 +190,16 @@ def _crossover(curve: Curve, b: str, crossing: scaling.Crossing) -> Crossover:
         interval=crossing.interval,
         low=crossing.lengths[0],
         high=crossing.lengths[-1],
-        text=_text(curve, {"a": curve.arch, "b": b}, crossing),
+        flags=tuple(flags),
+        text=_text(curve, {"a": curve.arch, "b": b}, crossing) + (f" ({unquiet(flags)})" if flags else ""),
     )
 
 
 def _text(curve: Curve, names: Mapping[str, str], crossing: scaling.Crossing) -> str:
     """Who costs less where, in one sentence."""
     verb, noun = WORDS[curve.quantity]
-    axis, axes = ("batch", "batches") if curve.along == "batch" else ("length", "lengths")
+    steps = ("context", "contexts") if curve.quantity in AFTER else ("length", "lengths")
+    axis, axes = ("batch", "batches") if curve.along == "batch" else steps
     everywhere = f"{axis} from {crossing.lengths[0]} to {crossing.lengths[-1]}"
     if crossing.above is None or crossing.below is None:
         return f"no clear difference between {names['a']} and {names['b']} in {noun} at any {everywhere}"

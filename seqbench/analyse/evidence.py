@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -174,20 +175,34 @@ def gates(plan: Plan, arch: str, root: Path) -> Gates:
     return found
 
 
-def measured(arch: str, root: Path) -> Measured:
-    """What the clock said of an architecture."""
+def measured(plan: Plan, arch: str, root: Path) -> Measured:
+    """What the clock said of an architecture, as its file and the settings are now."""
     path, fix = root / "measured" / f"{arch}.json", f"measure it: seqbench measure {arch}"
     found = Measured.read(path, fix)
     _same(found.arch, arch, path, fix)
+    _current(found, plan, path, fix)
     return found
 
 
-def counted(arch: str, root: Path) -> Counted:
-    """What was counted of an architecture."""
+def counted(plan: Plan, arch: str, root: Path) -> Counted:
+    """What was counted of an architecture, as its file and the settings are now."""
     path, fix = root / "measured" / "counted" / f"{arch}.json", f"count it: seqbench count {arch}"
     found = Counted.read(path, fix)
     _same(found.arch, arch, path, fix)
+    _current(found, plan, path, fix)
     return found
+
+
+def _current(found: Measured | Counted, plan: Plan, path: Path, fix: str) -> None:
+    """Refuse what was measured of another core, or otherwise than the plan says."""
+    stale = {
+        "with other settings of the core": found.core != plan.cores[found.arch],
+        "from another version of the architecture": found.version != archs.version(found.arch),
+        "with other settings than the plan's": found.settings != plan.measure.plain(),
+    }
+    for how, differs in stale.items():
+        if differs:
+            raise DataError(f"stale: made {how}", str(path), fix)
 
 
 def pace(plan: Plan, task_id: str, root: Path) -> Pace:
@@ -195,17 +210,34 @@ def pace(plan: Plan, task_id: str, root: Path) -> Pace:
     path, fix = root / "measured" / "pace" / f"{task_id}.json", f"measure it: seqbench pace {task_id}"
     found = Pace.read(path, fix)
     _same(found.task, task_id, path, fix)
+    if found.settings != plan.measure.plain():
+        raise DataError("stale: measured with other settings than the plan's", str(path), fix)
     by_arch = {one.arch: one for one in found.cells}
     return found.model_copy(update={"cells": tuple(_of(by_arch, arch, path, fix) for arch in plan.architectures)})
 
 
-def reaches(plan: Plan, task_id: str, root: Path) -> tuple[Reaches, ...]:
-    """How far the runs of a task remember, those of the plan's architectures."""
+def reaches(plan: Plan, task_id: str, cells: Sequence[Evidence], root: Path) -> tuple[Reaches, ...]:
+    """How far the runs of a task remember: those of its `cells`, no others. Seeds outside the plan are left aside."""
     path, fix = root / "measured" / "reach" / f"{task_id}.json", f"find it: seqbench reach {task_id}"
     found = TaskReaches.read(path, fix)
     _same(found.task, task_id, path, fix)
     by_arch = {one.arch: one for one in found.cells}
-    return tuple(_of(by_arch, arch, path, fix) for arch in plan.architectures)
+    return tuple(_reaches(plan, cell, _of(by_arch, cell.arch, path, fix), path, fix) for cell in cells)
+
+
+def _reaches(plan: Plan, cell: Evidence, found: Reaches, path: Path, fix: str) -> Reaches:
+    """Refuse what was found of other runs than those that finished."""
+    keys = {seed: key for seed, key in found.keys.items() if int(seed) in plan.seeds}
+    if keys != {str(run.seed): run.key for run in cell.results if run.status == "ok"}:
+        raise DataError(f"stale: other runs of {cell.arch} were looked at than those that are there", str(path), fix)
+    return found.model_copy(
+        update={
+            "keys": keys,
+            "reaches": tuple(one for one in found.reaches if one.seed in plan.seeds),
+            "extrapolations": tuple(one for one in found.extrapolations if one.seed in plan.seeds),
+            "bits": {seed: bits for seed, bits in found.bits.items() if int(seed) in plan.seeds},
+        }
+    )
 
 
 def _same(found: str, wanted: str, path: Path, fix: str) -> None:

@@ -81,6 +81,17 @@ def span(interval: tuple[float, float] | None) -> str:
     return f" [{number(interval[0])}, {number(interval[1])}]" if interval else ""
 
 
+def unquiet(flags: Sequence[str]) -> str:
+    """What disturbed the points that a sentence rests on."""
+    return f"{words(flags)}: the machine was not quiet"
+
+
+def _shaky(points: Iterable[Measurement]) -> str:
+    """The end of a sentence on these points; nothing where none was disturbed."""
+    flags = list(dict.fromkeys(flag for m in points for flag in m.flags))
+    return f"; {unquiet(flags)}" if flags else ""
+
+
 def _seeds(count: int) -> str:
     return f"{count} seed{'s' if count != 1 else ''}"
 
@@ -193,13 +204,11 @@ def _speed(curves: Curves, measured: Sequence[Measured]) -> Iterator[Finding]:
         f"{number(top.median / low.median)} times {arch}{span((top.q25 / low.q75, top.q75 / low.q25))}"
         for arch, low in ((arch, _quantiles(at[arch])) for arch in others)
     ]
-    flags = list(dict.fromkeys(flag for m in at.values() for flag in m.flags))
-    shaky = f"; {words(flags)}: the machine was not quiet" if flags else ""
     yield Finding(
         kind="cost",
         text=f"At length {at[first].length}, {first} had the highest median training throughput",
         detail=f"{number(top.median)} tokens/s as measured on {measured[0].provenance.hardware.name}: "
-        f"{', '.join(ratios)}; brackets: the ratio from the outer quartiles{shaky}",
+        f"{', '.join(ratios)}; brackets: the ratio from the outer quartiles{_shaky(at.values())}",
         anchor="cost",
     )
 
@@ -245,7 +254,8 @@ def _streaming(curves: Curves, measured: Sequence[Measured]) -> Iterator[Finding
         detail=", ".join(
             f"{arch} {ratio:.2f} times, {number(_quantiles(common[arch][long]).median)} ms"
             for arch, ratio in grown.items()
-        ),
+        )
+        + _shaky(of[n] for of in common.values() for n in (short, long)),
         anchor="cost",
     )
 
@@ -282,6 +292,7 @@ def concerns(
         found += _of_measured(one)
     for pace in paces:
         found += _of_pace(pace)
+    found += _earlier(sources, paces)
     found += _hardware("training runs", [p.hardware.plain() for c in cells for p in c.evidence.provenances])
     notes = [*(one.provenance for one in sources), *(pace.provenance for pace in paces)]
     found += _hardware("measurements", [note.hardware.plain() for note in notes])
@@ -332,6 +343,21 @@ def _of_pace(pace: Pace) -> Iterator[Concern]:
             yield Concern(kind="contended", text=f"pace: {words(one.flags)}", task=pace.task, arch=one.arch)
         if one.status != "ok":
             yield Concern(kind="measurement", text=f"pace: {one.status}", task=pace.task, arch=one.arch)
+
+
+def _earlier(sources: Sequence[Measured | Counted], paces: Sequence[Pace]) -> Iterator[Concern]:
+    """Per architecture how many of its points were kept from a call of another commit than that of their record."""
+    kept: dict[str, list[bool]] = {}
+    for one in sources:
+        old = [m.commit not in ("", one.provenance.commit) for m in one.measurements]
+        kept.setdefault(one.arch, []).extend(old)
+    for pace in paces:
+        for time in pace.cells:
+            kept.setdefault(time.arch, []).append(time.commit not in ("", pace.provenance.commit))
+    for arch, old in kept.items():
+        if any(old):
+            text = f"{sum(old)} of {len(old)} points were measured by an earlier commit"
+            yield Concern(kind="measurement", text=text, arch=arch)
 
 
 def _hardware(what: str, fingerprints: Sequence[dict[str, object]]) -> Iterator[Concern]:

@@ -192,6 +192,8 @@ class Law(Record):
     points: int
     of: str
     """What grows as said: "seconds per batch", "bytes of activations", "ms per step"."""
+    flags: tuple[str, ...] = ()
+    """Of the points that it was fitted to: what disturbed them."""
 
 
 class Crossover(Record):
@@ -208,8 +210,10 @@ class Crossover(Record):
     low: int
     high: int
     """Lengths that both were measured at."""
+    flags: tuple[str, ...] = ()
+    """Of the points of both that it rests on: what disturbed them."""
     text: str
-    """In words, with the better one on each side."""
+    """In words, with the better one on each side, and with its flags."""
 
 
 class Front(Record):

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -47,6 +48,11 @@ def _planned(args: argparse.Namespace, changes: dict[str, Any]) -> config.Plan:
     if args.config is not None:
         return config.resolve(config.merge(read_json(args.config, "--config"), changes))
     return config.load(changes)
+
+
+def cores(args: argparse.Namespace, named: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Settings of cores outside any task: of the architectures named, whether the plan has them or not, or of all."""
+    return (_planned(args, {"architectures": list(dict.fromkeys(named))}) if named else plan(args)).cores
 
 
 def read_json(text: str, option: str) -> dict[str, Any]:

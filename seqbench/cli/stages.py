@@ -166,8 +166,7 @@ def _cores(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Architectures with the settings of their cores: of --cores, as the DAG gives them, or those named, or all."""
     if args.cores is not None:
         return plans.read_json(args.cores, "--cores")
-    known = plans.plan(args).cores
-    return {arch: known.get(arch, archs.defaults(arch)) for arch in args.archs or known}
+    return plans.cores(args, args.archs)
 
 
 def _gates(arch: str, core: dict[str, Any] | None, args: argparse.Namespace) -> Gates:
@@ -182,7 +181,7 @@ def _gates(arch: str, core: dict[str, Any] | None, args: argparse.Namespace) -> 
         found = Gates.read(path, f"check it again: seqbench gates {arch}")
         if core in (None, found.core) and found.version == archs.version(arch):
             return found
-    found = check(arch, plans.plan(args).cores.get(arch, archs.defaults(arch)) if core is None else core)
+    found = check(arch, plans.cores(args, [arch])[arch] if core is None else core)
     found.write(path)
     return found
 
@@ -219,7 +218,7 @@ def count(args: argparse.Namespace) -> None:
     settings = _measuring(args)
     with device.lease(plans.device(args)) as here:
         for arch, core in _cores(args).items():
-            record = count.count(arch, core, settings, _gates(arch, core, args), here, plans.say)
+            record = count.count(arch, core, settings, _gates(arch, core, args), args.root, here, plans.say)
             record.write(args.root / "measured" / "counted" / f"{arch}.json")
 
 

@@ -48,6 +48,7 @@ def reaches(
     return Reaches(
         task=task_id,
         arch=setting.arch,
+        keys={str(run.result.seed): run.result.key for run in runs},
         trained_length=data.spec.length if data.spec.outputs == "stream" else data.manifest.arrays["train.x"].shape[1],
         reaches=() if skipped else tuple(_horizons(runs, data, settings, device, say)),
         extrapolations=() if skipped else tuple(extrapolations(setting, runs, settings, device, say)),

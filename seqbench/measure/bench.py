@@ -34,21 +34,23 @@ class Bench:
     def __init__(self, arch: str, core: Mapping[str, Any], settings: MeasureSettings, device: torch.device) -> None:
         self.arch, self.core, self.settings, self.device = arch, core, settings, device
         lengths = (*settings.lengths, *settings.memory_lengths, settings.length, settings.gradient_length)
+        longest = max(*lengths, *settings.contexts)
         self.spec = Spec(
             inputs="tokens",
             input_size=VOCABULARY,
             embedding=EMBEDDING,
             outputs="every",
             output_size=VOCABULARY,
-            length=max(*lengths, max(settings.contexts, default=0) + settings.generate + 1),
+            length=longest + settings.generate + 1,
             metric="accuracy",
             direction="max",
         )
         self.width = model.solve_width(self.spec, arch, core, settings.parameters)
 
-    def net(self, seed: int = 0) -> model.Model:
-        """The model, initialised from `seed`, on the device."""
-        made = model.build(self.spec, self.arch, self.core, self.width, derive(seed, "init"))
+    def net(self, seed: int = 0, length: int = 0) -> model.Model:
+        """The model, initialised from `seed`, on the device; for `length` steps where that is beyond the spec's."""
+        spec = self.spec.model_copy(update={"length": max(length, self.spec.length)})
+        made = model.build(spec, self.arch, self.core, self.width, derive(seed, "init"))
         assert isinstance(made, model.Model)
         return made.to(self.device)
 
@@ -56,6 +58,11 @@ class Bench:
     def carries(self) -> bool:
         """Whether the core goes on from a state, so that gradients can be cut in time."""
         return hasattr(archs.find(self.arch), "carry")
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the model is, as plain data, beside the architecture and its settings."""
+        return {"width": self.width, "spec": self.spec.plain()}
 
     def has(self, path: str) -> bool:
         """Whether the core can be run this way at all; see `forms`."""
@@ -79,7 +86,7 @@ class Bench:
 
     def train(self, batch: int, length: int, track: Track = "best", form: str = "", path: str = "eager") -> Work:
         """A training step, in the order of the training loop: the last gradients live until the loss is there."""
-        net, (x, y) = self.net().train(), self.data(batch, length)
+        net, (x, y) = self.net(length=length).train(), self.data(batch, length)
         forms.change(net, track, form, path, self.settings.window)
         parameters = list(net.parameters())
         optimizer = torch.optim.AdamW(parameters, lr=RATE, fused=True)

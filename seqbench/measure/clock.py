@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import math
 import os
 import resource
 import signal
@@ -20,6 +21,8 @@ import numpy as np
 import psutil
 import torch
 
+from seqbench.errors import MachineError
+from seqbench.measure import nvml
 from seqbench.measurements import Quantiles
 
 Work = Callable[[], object]
@@ -107,40 +110,47 @@ def usage() -> Usage:
 def others(before: Usage, after: Usage) -> float:
     """Cores that other processes kept busy between two looks, on average.
 
-    The kernel counts in ticks: what a tick at either look can explain is left out.
+    The kernel counts in ticks, for each core apart: what a tick at either look can explain is left out, of several
+    cores as much as independent roundings come to.
     """
     wall, own, busy = (b - a for a, b in zip(before, after, strict=True))
-    return max(0.0, busy - own - 2 / os.sysconf("SC_CLK_TCK")) / wall
+    rounding = 2 * math.sqrt(len(os.sched_getaffinity(0))) / os.sysconf("SC_CLK_TCK")
+    return max(0.0, busy - own - rounding) / wall
 
 
 class Frequency:
-    """The clock frequency of the CPU's cores or of the GPU, and the highest that was seen so far."""
+    """The clock of the CPU's cores or of the GPU, and whether it has been slowed down."""
 
     def __init__(self, device: torch.device, place: Path = Path("/proc/cpuinfo")) -> None:
         self.device, self.place = device, place
-        self.highest = 0.0
+        self.highest: dict[int, float] = {}
+        """Of a CPU, by the number of threads: one core alone runs faster than all together."""
 
-    def read(self) -> float | None:
-        """Megahertz, the mean over cores; None where it cannot be read."""
+    def read(self, threads: int) -> float | None:
+        """Megahertz: of a CPU the mean of as many of this process's cores as threads, the fastest; None: unreadable."""
         if self.device.type == "cuda":
             try:
                 return float(torch.cuda.clock_rate(self.device))
-            except (ImportError, RuntimeError):  # no NVML
+            except Exception:  # no NVML, or a GPU that does not say
                 return None
         try:
             lines = self.place.read_text(encoding="utf-8").splitlines()
         except OSError:
             return None
-        found = [float(line.split(":")[1]) for line in lines if line.startswith("cpu MHz")]
+        every = [float(line.split(":")[1]) for line in lines if line.startswith("cpu MHz")]
+        found = sorted(every[core] for core in os.sched_getaffinity(0) if core < len(every))[-threads:]
         return sum(found) / len(found) if found else None
 
     def look(self) -> tuple[float | None, bool]:
-        """Megahertz now, and whether that is well below the highest seen."""
-        found = self.read()
+        """Megahertz now, and whether that is well below the highest seen, or the GPU says that it slows down."""
+        if self.device.type == "cuda":
+            return self.read(1), nvml.slowed(self.device)
+        threads = torch.get_num_threads()
+        found = self.read(threads)
         if found is None:
             return None, False
-        self.highest = max(self.highest, found)
-        return found, found < SLOWER * self.highest
+        highest = self.highest[threads] = max(self.highest.get(threads, 0.0), found)
+        return found, found < SLOWER * highest
 
 
 class Seen(NamedTuple, Generic[T]):
@@ -157,12 +167,17 @@ def quietly(work: Callable[[], T], look: Callable[[], Usage], frequency: Frequen
     """The work's result; work that was disturbed or slowed down is done once more, and the quieter result kept.
 
     Flagged "contended" where others took more than `NOISE` of a core both times, "throttled" where the
-    clock ran below `SLOWER` of its highest.
+    clock ran below `SLOWER` of its highest. The first result stays where there is no time for a second.
     """
     tries: list[Seen[T]] = []
     while not tries or (len(tries) < 2 and tries[0].flags):
         before = look()
-        result = work()
+        try:
+            result = work()
+        except OverBudget:
+            if not tries:
+                raise
+            break
         load = others(before, look())
         megahertz, slow = frequency.look()
         flags = (*(("contended",) if load > NOISE else ()), *(("throttled",) if slow else ()))
@@ -210,17 +225,33 @@ class OverBudget(Exception):
     """The seconds of a point are over."""
 
 
+class Alarm:
+    """Whether the seconds are over."""
+
+    over = False
+
+
 @contextlib.contextmanager
-def seconds_at_most(seconds: float) -> Iterator[None]:
-    """Raises OverBudget in this (main) thread once so much time is over, as soon as the operator in work returns."""
+def seconds_at_most(seconds: float) -> Iterator[Alarm]:
+    """Raises OverBudget in this (main) thread once so much time is over, as soon as the operator in work returns.
+
+    Also where a library caught it and raised an error of its own.
+    """
+    alarm = Alarm()
+    words = f"{seconds:g} s were over"
 
     def stop(*_: object) -> None:
-        raise OverBudget(f"{seconds:g} s were over")
+        alarm.over = True
+        raise OverBudget(words)
 
     before = signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        yield
+        yield alarm
+    except RuntimeError as error:
+        if alarm.over:
+            raise OverBudget(words) from error
+        raise
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)
@@ -228,17 +259,35 @@ def seconds_at_most(seconds: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def bytes_at_most(count: int, device: torch.device) -> Iterator[None]:
-    """On a CPU the kernel refuses this process more than so many bytes beyond what it has; torch then says that memory
-    ran out. A GPU has its own limit.
+    """On a CPU the kernel refuses this process more than so many bytes beyond what it has, or than are free; torch then
+    says that memory ran out. A GPU has its own limit.
+
+    Raises MachineError where memory ran out and torch does not work any more: oneDNN was seen to keep the error.
     """
     if device.type == "cuda":
         yield
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    limit = psutil.Process().memory_info().vms + count
+    limit = psutil.Process().memory_info().vms + min(count, psutil.virtual_memory().available)
     ceilings = [limit, *(value for value in (soft, hard) if value != resource.RLIM_INFINITY)]
     resource.setrlimit(resource.RLIMIT_AS, (min(ceilings), hard))
     try:
         yield
+    except (RuntimeError, MemoryError):
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        _probe()
+        raise
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def _probe() -> None:
+    """Raises MachineError where a product of matrices fails."""
+    try:
+        torch.nn.functional.linear(torch.ones(33, 17), torch.ones(65, 17), torch.ones(65))
+    except RuntimeError as error:
+        raise MachineError(
+            f"torch does not work any more after memory ran out ({str(error).splitlines()[0]})",
+            "measuring on the CPU",
+            "run the same command again: points that were measured are kept",
+        ) from error

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
+
+from seqbench.measure import nvml
 
 POWERCAP = Path("/sys/class/powercap")
 """Where Linux shows the RAPL counters, of Intel's and of AMD's CPUs."""
@@ -123,16 +124,12 @@ def _rapl(root: Path) -> Meter | Unavailable:
 
 
 def _nvml(device: torch.device) -> Meter | Unavailable:
-    """The GPU with the device's UUID: NVML's own numbers know nothing of CUDA_VISIBLE_DEVICES."""
     try:
-        nvml: Any = importlib.import_module("pynvml")
-    except ImportError:
-        return Unavailable("not measured: NVML needs the package nvidia-ml-py")
-    try:
-        nvml.nvmlInit()
-        handle = nvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
-        counter = Counter(lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3)
+        library, handle = nvml.find(device)
+        counter = Counter(lambda: library.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3)
         words = "NVML, total energy of the GPU with its memory; the CPU's energy is not in it"
         return Meter(words, [counter], wait=partial(torch.cuda.synchronize, device))
-    except nvml.NVMLError as error:
+    except ImportError:
+        return Unavailable("not measured: NVML needs the package nvidia-ml-py")
+    except Exception as error:  # NVMLError, which only that package knows
         return Unavailable(f"not measured: NVML has no energy counter of this GPU ({error})")

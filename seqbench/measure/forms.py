@@ -33,8 +33,11 @@ def change(net: model.Model, track: Track, form: str, path: str, window: int) ->
     if (track == "reference" or path == "plain") and hasattr(net.core, "plain"):
         net.core.forward = partial(_plain, net.core)
     if path == "compiled":
+        # Anew for each model: beyond some compilations of one function torch falls back to eager and says nothing.
+        # As one graph, or not at all: a core with breaks in it would be timed in parts that are eager.
+        torch.compiler.reset()
         mode = "reduce-overhead" if next(net.parameters()).is_cuda else "default"
-        net.core.forward = torch.compile(net.core.forward, mode=mode)
+        net.core.forward = torch.compile(net.core.forward, mode=mode, fullgraph=True)
     if form == CHECKPOINTED:
         _keep_less(net.core, window)
 

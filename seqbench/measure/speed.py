@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from seqbench import model
+from seqbench import archs, model
 from seqbench.config import MeasureSettings
 from seqbench.device import Witness, out_of_memory
 from seqbench.measure import clock, forms, peaks
@@ -26,13 +26,15 @@ from seqbench.measure.bench import Bench
 from seqbench.measure.clock import Work
 from seqbench.measure.energy import Meter, joules_per_1000, meter
 from seqbench.measure.kept import SHUFFLE, Kept
-from seqbench.measurements import Gates, Measured, Measurement, Quantity, Track
-from seqbench.records import Status
+from seqbench.measurements import Gates, Measured, Measurement, Peak, Quantity, Track
+from seqbench.records import Record, Status
 
 LEAST = 3
 """Fewest repetitions of a point."""
 STREAMED = 200
 """Repetitions of a streamed step: its 99th percentile is reported."""
+METERED = 1.0
+"""Fewest seconds of work, and of rest, of which energy is read: counters tick every 1 to 100 ms."""
 PROFILED = 0.5
 """Seconds of a work beyond which its kernels are not listed: the profiler keeps every event."""
 
@@ -74,16 +76,17 @@ def places(bench: Bench) -> list[Place]:
     """All points of an architecture, each once. Gradients can be cut where its core carries a state."""
     settings, many = bench.settings, threads(bench.settings, bench.device)
     found: list[Place] = []
-    phases: tuple[Quantity, ...] = ("train", "infer")
+    phases: tuple[Quantity, ...] = ("train", "infer", "generate")
     for phase in phases:
         found += [Place(phase, n, settings.batch) for n in settings.lengths]
         found += [Place(phase, n, max(1, settings.tokens // n)) for n in settings.lengths]
         found += [Place(phase, settings.length, batch) for batch in settings.batches]
         found += [Place(phase, n, settings.batch, many) for n in settings.lengths]
-        found += [Place(phase, n, settings.batch, track="reference") for n in settings.lengths if settings.reference]
-    found += [Place("first_token", n, 1) for n in settings.lengths]
-    found += [Place("stream", n, 1) for n in settings.contexts]
-    found += [Place("generate", n, settings.batch) for n in settings.contexts]
+        if settings.reference and phase != "generate":
+            found += [Place(phase, n, settings.batch, track="reference") for n in settings.lengths]
+    for some in (1, many):
+        found += [Place("first_token", n, 1, some) for n in settings.lengths]
+        found += [Place("stream", n, 1, some) for n in settings.contexts]
     remedies = (forms.CHECKPOINTED, *((forms.TRUNCATED,) if bench.carries else ()))
     found += [Place("train", settings.lengths[-1], settings.batch, form=form) for form in remedies]
     return list(dict.fromkeys(found))
@@ -92,46 +95,62 @@ def places(bench: Bench) -> list[Place]:
 # ---------------------------------------------------------------- one point
 
 
+class Chosen(Record):
+    """The fastest way of running a phase."""
+
+    path: str
+    flags: tuple[str, ...] = ()
+
+
 class Sweep:
     """What the points of one machine share: settings, device, meter, clock frequency, the paths chosen so far."""
 
-    def __init__(self, settings: MeasureSettings, device: torch.device) -> None:
+    def __init__(self, settings: MeasureSettings, root: Path, device: torch.device) -> None:
         self.settings, self.device = settings, device
+        self.kept = Kept(root, settings, device)
         self.tick = partial(clock.now, device)
         self.frequency = clock.Frequency(device)
         self.meter = meter(device)
-        self.idle = self.meter.idle(min(settings.seconds, 1.0)) if isinstance(self.meter, Meter) else 0.0
+        self.idle = self.meter.idle(METERED) if isinstance(self.meter, Meter) else 0.0
         self._paths: dict[tuple[str, Quantity, int], str] = {}
 
     def path(self, bench: Bench, place: Place) -> str:
         """The fastest of the ways in which this architecture does this phase, tried at `settings.length`.
 
-        Only ways whose answers equal those of `forward` are taken.
+        Only ways whose answers equal those of `forward` are taken. The choice is kept, as points are.
         """
-        key = (bench.arch, place.quantity, place.threads)
         if place.track == "reference" or place.form or place.quantity not in ("train", "infer"):
             return "plain" if place.track == "reference" and bench.has("plain") else "eager"
+        key = (bench.arch, place.quantity, place.threads)
         if key not in self._paths:
-            wanted = [path for path in forms.PATHS if path != "compiled" or self.settings.compile]
-            taken = {path: self._try(bench, place.quantity, path) for path in wanted if bench.has(path)}
-            self._paths[key] = min(taken, key=lambda path: taken[path])
+            what = ["path", place.quantity, place.threads, bench.identity]
+            chosen = self.kept.get(bench.arch, bench.core, what, Chosen, partial(self._choose, bench, place.quantity))
+            self._paths[key] = chosen.path
         return self._paths[key]
 
-    def _try(self, bench: Bench, quantity: Quantity, path: str) -> float:
-        """Seconds of a repetition; infinite for a way that gives other answers, fails, or is over the budget."""
+    def _choose(self, bench: Bench, quantity: Quantity) -> Chosen:
+        wanted = [path for path in forms.PATHS if path != "compiled" or self.settings.compile]
+        tried = {path: self._try(bench, quantity, path) for path in wanted if bench.has(path)}
+        flags = {flag for _, own in tried.values() for flag in own}
+        return Chosen(path=min(tried, key=lambda path: tried[path][0]), flags=tuple(sorted(flags)))
+
+    def _try(self, bench: Bench, quantity: Quantity, path: str) -> tuple[float, tuple[str, ...]]:
+        """Seconds of a repetition, and flags; infinite for a way that gives other answers, fails, or needs too much."""
         make = {"train": bench.train, "infer": bench.infer}[quantity]
+        settings = self.settings
         try:
-            with clock.seconds_at_most(self.settings.budget):
+            with clock.seconds_at_most(settings.budget), clock.bytes_at_most(settings.memory, self.device):
                 if not bench.correct(path):
-                    return math.inf
-                work = make(self.settings.batch, self.settings.length, path=path)
-                clock.warm_up(work, self.settings.seconds / 4, self.tick)
+                    return math.inf, ()
+                work = make(settings.batch, settings.length, path=path)
+                clock.warm_up(work, settings.seconds / 4, self.tick)
                 timed = partial(clock.repeat, work, LEAST, LEAST, 0.0, self.tick)
-                return min(clock.quietly(timed, clock.usage, self.frequency).result)
+                seen = clock.quietly(timed, clock.usage, self.frequency)
+                return min(seen.result), seen.flags
         except (clock.OverBudget, RuntimeError) as error:  # a compiler may fail in many ways, all of them RuntimeErrors
             if path == "eager" and not isinstance(error, clock.OverBudget) and not out_of_memory(error):
                 raise
-            return math.inf
+            return math.inf, ()
 
     def work(self, bench: Bench, place: Place, path: str) -> Work:
         """What is repeated."""
@@ -144,49 +163,74 @@ class Sweep:
         make = {"train": bench.train, "infer": bench.infer}[place.quantity]
         return make(place.batch, place.length, place.track, place.form, path)
 
-    def point(self, bench: Bench, place: Place) -> Measurement:
-        """One point. Memory or time that runs out is a status."""
+    def get(self, bench: Bench, place: Place) -> Measurement:
+        """The point that is kept, or else measured now and kept."""
+        torch.set_num_threads(place.threads)
+        path = self.path(bench, place)
+        what = [str(place), path, bench.identity]
+        return self.kept.get(bench.arch, bench.core, what, Measurement, partial(self.point, bench, place, path))
+
+    def point(self, bench: Bench, place: Place, path: str) -> Measurement:
+        """One point. Memory or time that runs out is a status, unless the value was there before."""
         clock.clear(self.device)
         torch.set_num_threads(place.threads)
         settings, reason = self.settings, ""
         status: Status = "ok"
-        found: dict[str, Any] = {"value": None}
-        path = self.path(bench, place)
+        found: dict[str, Any] = {"value": None, "path": path}
         try:
-            with clock.seconds_at_most(settings.budget), clock.bytes_at_most(settings.memory, self.device):
-                found = self._timed(bench, place, path)
+            with (
+                clock.seconds_at_most(settings.budget) as alarm,
+                clock.bytes_at_most(settings.memory, self.device),
+            ):
+                self._time(bench, place, found, alarm)
         except clock.OverBudget as error:
             status, reason = "time_limit", str(error)
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
-            status, reason = "out_of_memory", f"beyond {settings.memory} bytes" if self.device.type == "cpu" else ""
-        return Measurement(
-            **place._asdict(), unit=UNITS[place.quantity], status=status, reason=reason, path=path, **found
-        )
+            status = "out_of_memory"
+            reason = f"beyond {settings.memory} bytes, or what was free" if self.device.type == "cpu" else ""
+        if found["value"] is not None:
+            status, reason = "ok", ""
+        return Measurement(**place._asdict(), unit=UNITS[place.quantity], status=status, reason=reason, **found)
 
-    def _timed(self, bench: Bench, place: Place, path: str) -> dict[str, Any]:
+    def _time(self, bench: Bench, place: Place, found: dict[str, Any], alarm: clock.Alarm) -> None:
+        """Fill `found`, the value first."""
         settings = self.settings
-        work = self.work(bench, place, path)
+        work = self.work(bench, place, found["path"])
+        if found["path"] == "compiled" and not _runs(work, alarm):
+            found["path"], work = "eager", self.work(bench, place, "eager")
         clock.warm_up(work, settings.seconds / 4, self.tick)
         most = STREAMED if place.quantity == "stream" else settings.repetitions
         timed = partial(clock.repeat, work, LEAST, most, settings.seconds, self.tick)
         seen = clock.quietly(timed, clock.usage, self.frequency)
         tokens = place.batch * (settings.generate if place.quantity == "generate" else place.length)
         rates = UNITS[place.quantity] == "tokens/s"
-        value = clock.quantiles(tokens / seconds if rates else 1e3 * seconds for seconds in seen.result)
-        usual = place.length in (settings.length, settings.contexts[0]) and place.batch in (1, settings.batch)
-        listed = usual and place.threads == 1 and min(seen.result) < PROFILED
-        return {
-            "value": value,
+        found |= {
+            "value": clock.quantiles(tokens / seconds if rates else 1e3 * seconds for seconds in seen.result),
             "flags": seen.flags,
             "load": round(seen.load, 3),
             "megahertz": seen.megahertz and round(seen.megahertz),
-            "kernels": peaks.kernels(work, self.device) if listed else (),
-            "joules": joules_per_1000(self.meter, self.idle, work, tokens, settings.seconds)
-            if isinstance(self.meter, Meter) and rates and not place.form
-            else None,
         }
+        if alarm.over:
+            return
+        usual = place.length in (settings.length, settings.contexts[0]) and place.batch in (1, settings.batch)
+        if usual and place.threads == 1 and min(seen.result) < PROFILED:
+            found["kernels"] = peaks.kernels(work, self.device)
+        if isinstance(self.meter, Meter) and rates and not place.form:
+            seconds = max(settings.seconds, METERED)
+            found["joules"] = joules_per_1000(self.meter, self.idle, work, tokens, seconds)
+
+
+def _runs(work: Work, alarm: clock.Alarm) -> bool:
+    """Whether compiled work can be compiled for this length and batch too."""
+    try:
+        work()
+    except RuntimeError as error:
+        if alarm.over or out_of_memory(error):
+            raise
+        return False
+    return True
 
 
 # ---------------------------------------------------------------- all of them
@@ -205,23 +249,28 @@ def measure(
     An architecture that fails a gate in the model that stands for it is not timed. Raises InputError where no width
     fits the budget or the core cannot be built or streamed.
     """
-    witness = Witness(device, model.kernel(device))
     with clock.measuring():
-        sweep = Sweep(settings, device)
-        kept = Kept(root, settings, device)
+        witness = Witness(device, model.kernel(device))
+        sweep = Sweep(settings, root, device)
         benches = {arch: Bench(arch, core, settings, device) for arch, core in cores.items()}
         refused = {arch: gates[arch].refusal(bench.spec.kind) for arch, bench in benches.items()}
         points = [(arch, place) for arch in cores if not refused[arch] for place in places(benches[arch])]
         found: dict[tuple[str, Place], Measurement] = {}
         for arch, place in random.Random(SHUFFLE).sample(points, len(points)):
-            point = kept.get(arch, cores[arch], str(place), Measurement, partial(sweep.point, benches[arch], place))
-            found[arch, place] = point
+            point = found[arch, place] = sweep.get(benches[arch], place)
             say(clock.line(f"{arch}: {place}", point.value, 1.0, point.unit, point.status, point.flags))
-        best = tuple(peaks.peaks(device, n, settings.seconds) for n in sorted({1, threads(settings, device)}))
-    provenance = witness.provenance()
+        best = tuple(
+            sweep.kept.get("device", {}, n, Peak, partial(peaks.peaks, device, n, settings.seconds))
+            for n in sorted({1, threads(settings, device)})
+        )
+        torch.set_num_threads(1)
+        provenance = witness.provenance()
     return tuple(
         Measured(
             arch=arch,
+            core=dict(bench.core),
+            version=archs.version(arch),
+            settings=settings.plain(),
             width=bench.width,
             parameters=model.count(bench.net()).matched,
             measurements=tuple(found[one] for one in points if one[0] == arch),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from seqbench.analyse.costs import curves, place
-from seqbench.analyse.findings import number, span, words
+from seqbench.analyse.costs import AFTER, curves, place
+from seqbench.analyse.findings import number, span, unquiet, words
 from seqbench.analyse.summary import Crossover, Curve, Law, Summary
 from seqbench.measurements import Counted, Measured, Measurement, Quantity
 from seqbench.report.charts import Axis, Dot, Style, decades, draw
@@ -54,10 +54,12 @@ class Family:
     def title(self) -> str:
         """What was measured, and how."""
         kind, every = self.kind, [m for of in self.series.values() for m in of.values()]
+        after = kind.quantity in AFTER
+        tokens = f"about {max(m.batch * m.length for m in every):,} tokens"
         at = {
             "length": f"batch {self.batch}",
-            "length at constant tokens": f"about {max(m.batch * m.length for m in every):,} tokens per batch",
-            "batch": f"length {every[0].length}",
+            "length at constant tokens": f"{tokens} {'in the contexts of a batch' if after else 'per batch'}",
+            "batch": f"after {every[0].length} steps" if after else f"length {every[0].length}",
         }[kind.along]
         threads = f"{kind.threads} threads" if kind.threads > 1 else ""
         track = "reference track" if kind.track == "reference" else ""
@@ -114,7 +116,12 @@ def _figure(summary: Summary, family: Family, naive: Family | None, looks: dict[
     svg = draw(
         dots,
         looks,
-        Axis("length (steps)", log=True, ticks=tuple(places), format="~s" if places[-1] > 9999 else "d"),
+        Axis(
+            "steps before" if quantity in AFTER else "length (steps)",
+            log=True,
+            ticks=tuple(places),
+            format="~s" if places[-1] > 9999 else "d",
+        ),
         Axis(family.unit, log=True, ticks=decades([edge for dot in dots for edge in (dot.low, dot.high)]), format=form),
         label=f"{title} against length, one line per architecture",
     )
@@ -168,7 +175,8 @@ def table(summary: Summary, family: Family) -> Table:
         [f"{at:,}", *(_entry(family.series.get(arch, {}).get(at), arch in refused) for arch in archs)] for at in places
     ]
     notes = [*_growth(summary, family.kind), *_compared(summary, family.kind)]
-    axis = "Batch" if family.kind.along == "batch" else "Steps"
+    steps = "Steps before" if family.kind.quantity in AFTER else "Steps"
+    axis = "Batch" if family.kind.along == "batch" else steps
     unit = "" if family.unit == "bytes" else f" ({family.unit})"
     return Table(f"{family.title}{unit}", [axis, *archs], rows, notes)
 
@@ -204,7 +212,8 @@ def _growth(summary: Summary, kind: Curve) -> Notes:
     """Slopes of a family, in words."""
     laws = [law for law in summary.laws if law.curve.model_copy(update={"arch": ""}) == kind]
     form = f", {kind.form}" if kind.form else ""
-    return [(f"Growth with length, {laws[0].of}{form}", [slope(law) for law in laws])] if laws else []
+    what = "the steps before" if kind.quantity in AFTER else "length"
+    return [(f"Growth with {what}, {laws[0].of}{form}", [slope(law) for law in laws])] if laws else []
 
 
 def _crossovers(summary: Summary, kind: Curve) -> list[Crossover]:
@@ -221,6 +230,7 @@ def slope(law: Law) -> str:
     """A law in words: how the cost of an architecture grows, from where to where, how well that fits."""
     low, high = law.interval or (law.slope, law.slope)
     interval = f" [{low:.2f}, {high:.2f}]" if law.interval else ""
-    return (
+    text = (
         f"{law.curve.arch}: slope {law.slope:.2f}{interval} from {law.low:,} to {law.high:,} steps, R² {law.fit:.3f}"
     ).replace("-0.00", "0.00")
+    return f"{text} ({unquiet(law.flags)})" if law.flags else text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from seqbench.analyse.costs import AFTER
 from seqbench.analyse.findings import number
 from seqbench.analyse.summary import Summary
 from seqbench.measurements import Counted, Measured, Measurement
@@ -27,7 +28,8 @@ def _at(m: Measurement) -> str:
     track = ["reference track"] if m.track == "reference" else []
     threads = [f"{m.threads} threads"] if m.threads > 1 else []
     more = [*threads, *track, *([m.form] if m.form else [])]
-    return ", ".join([f"{NAMES[m.quantity]} at length {m.length}", f"batch {m.batch}", *more])
+    where = f"after {m.length} steps" if m.quantity in AFTER else f"at length {m.length}"
+    return ", ".join([f"{NAMES[m.quantity]} {where}", f"batch {m.batch}", *more])
 
 
 def predictions(summary: Summary) -> list[str]:

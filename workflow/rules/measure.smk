@@ -5,7 +5,7 @@ BENCH = code(
     *("frontend", "measurements", "model", "parts", "seq2seq", "vision"),
     *(
         f"measure/{name}"
-        for name in ("bench", "clock", "energy", "forms", "kept", "work")
+        for name in ("bench", "clock", "energy", "forms", "kept", "nvml", "work")
     ),
 )
 
@@ -13,7 +13,7 @@ BENCH = code(
 rule gates:
     input:
         lambda wildcards: with_helpers("archs", wildcards.arch),
-        code("frontend", "model", "parts", "seq2seq", "vision"),
+        code("frontend", "measurements", "model", "parts", "seq2seq", "vision"),
         package("gates"),
     output:
         "data/measured/gates/{arch}.json",
@@ -49,7 +49,7 @@ rule count:
     resources:
         machine=1,
         gpu=GPU,
-        mem_mb=8000,
+        mem_mb=PLAN.measure.memory // 2**20 + 2000,
         runtime=120,
     params:
         measure=files.canonical(PLAN.measure.plain()),
@@ -78,7 +78,7 @@ rule measure:
     resources:
         machine=MACHINE,
         gpu=GPU,
-        mem_mb=8000,
+        mem_mb=PLAN.measure.memory // 2**20 + 2000,
         runtime=600,
     params:
         measure=files.canonical(PLAN.measure.plain()),
@@ -95,7 +95,7 @@ rule pace:
         expand("data/measured/gates/{arch}.json", arch=PLAN.architectures),
         architectures_files(),
         LOOP,
-        code("measurements", "measure/clock", "measure/kept", "measure/pace"),
+        code("measurements", *(f"measure/{name}" for name in ("clock", "kept", "pace"))),
     output:
         "data/measured/pace/{task}.json",
     log:
@@ -107,7 +107,7 @@ rule pace:
     resources:
         machine=MACHINE,
         gpu=GPU,
-        mem_mb=8000,
+        mem_mb=PLAN.measure.memory // 2**20 + 2000,
         runtime=60,
     params:
         measure=files.canonical(PLAN.measure.plain()),
@@ -121,6 +121,7 @@ rule pace:
 rule reach:
     input:
         expand("data/runs/{{task}}/{arch}/results.json", arch=PLAN.architectures),
+        code("apply", "measurements"),
         package("horizon"),
     output:
         "data/measured/reach/{task}.json",
