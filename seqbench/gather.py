@@ -187,6 +187,8 @@ def one_by_one(client: httpx.Client, url: str, part: Path, source: Source, repor
                     break
         finally:
             pool.shutdown(cancel_futures=True)
+    # What was in work when it was given up counts too: bytes that are wrong are told before what did not come.
+    found |= {path: fault for job, path in jobs.items() if not job.cancelled() and (fault := job.result())}
     _finish(kept, part, [found[one.path] for one in wanted if one.path in found])
 
 

@@ -248,8 +248,8 @@ def seconds_at_most(seconds: float) -> Iterator[Alarm]:
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield alarm
-    except RuntimeError as error:
-        if alarm.over:
+    except Exception as error:
+        if alarm.over and not isinstance(error, OverBudget):
             raise OverBudget(words) from error
         raise
     finally:
