@@ -15,6 +15,7 @@ import argparse
 import itertools
 import os
 import random
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -51,11 +52,19 @@ def chosen(bench: Bench) -> list[Place]:
 def once(benches: dict[str, Bench], order: random.Random) -> dict[Point, tuple[Measurement, Measurement]]:
     """One repeat: each point measured twice, the earlier first."""
     settings = next(iter(benches.values())).settings
-    sweep = Sweep(settings, torch.device("cpu"))
+    with tempfile.TemporaryDirectory() as root:  # nothing is kept from one repeat to the next
+        sweep = Sweep(settings, Path(root), torch.device("cpu"))
+        return _points(sweep, benches, order)
+
+
+def _points(
+    sweep: Sweep, benches: dict[str, Bench], order: random.Random
+) -> dict[Point, tuple[Measurement, Measurement]]:
     twice = [(arch, place) for arch, bench in benches.items() for place in chosen(bench) for _ in range(2)]
     found: dict[Point, list[Measurement]] = {}
     for arch, place in order.sample(twice, len(twice)):
-        found.setdefault((arch, place), []).append(sweep.point(benches[arch], place))
+        bench = benches[arch]
+        found.setdefault((arch, place), []).append(sweep.point(bench, place, sweep.path(bench, place)))
     return {point: (first, second) for point, (first, second) in found.items()}
 
 
