@@ -156,8 +156,8 @@ class Pace(Record):
     provenance: Provenance
 
 
-class Measured(Record):
-    """What the clock says of one architecture on one machine."""
+class OfArchitecture(Record):
+    """What belongs to every record of one architecture: its model, the settings, how and where it was made."""
 
     arch: str
     core: dict[str, Any]
@@ -169,15 +169,20 @@ class Measured(Record):
     width: int
     parameters: int
     measurements: tuple[Measurement, ...]
+    methods: dict[str, str]
+    """How each quantity was measured."""
+    refused: str = ""
+    """The gate that forbids measuring, in words; then there are no measurements."""
+    provenance: Provenance
+
+
+class Measured(OfArchitecture):
+    """What the clock says of one architecture on one machine."""
+
     peaks: tuple[Peak, ...] = ()
     """One per number of threads."""
     energy: str
     """How energy was measured, or why it was not."""
-    methods: dict[str, str]
-    """How each quantity was measured."""
-    refused: str = ""
-    """The gate that forbids timing, in words; then there are no measurements."""
-    provenance: Provenance
 
 
 class Work(Record):
@@ -217,25 +222,11 @@ class Prediction(Record):
         return self.predicted / self.found - 1 if self.found else None
 
 
-class Counted(Record):
+class Counted(OfArchitecture):
     """What repeats exactly: bytes, operations, gradients of one architecture."""
 
-    arch: str
-    core: dict[str, Any]
-    """Settings of the core."""
-    version: int
-    """VERSION of the architecture's file."""
-    settings: dict[str, Any]
-    """What was measured, and how often: MeasureSettings of the plan."""
-    width: int
-    parameters: int
-    measurements: tuple[Measurement, ...]
     work: tuple[Work, ...]
     predictions: tuple[Prediction, ...]
-    methods: dict[str, str]
-    refused: str = ""
-    """The gate that forbids measuring, in words; then nothing was counted."""
-    provenance: Provenance
 
 
 # ---------------------------------------------------------------- reach
