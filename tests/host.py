@@ -16,6 +16,8 @@ class Host(ThreadingHTTPServer):
     With `gate` cleared all requests wait for it; with the fault "hold", one does.
     """
 
+    request_queue_size = 128  # all that ask at once, also on a loaded machine, which else resets some
+
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.contents: dict[str, bytes] = {}

@@ -285,7 +285,7 @@ def test_a_place_that_lacks_some_files_gives_the_others(
     origin.contents = {at(name): one for name, one in small.items()}
     path = fetch.download(entry(tmp_path, origin.url, small), tmp_path / "raw", mirror.url, None)
     assert inside(path) == small
-    assert sorted(path for path, _ in origin.seen) == sorted(map(at, lacking))
+    assert {path for path, _ in origin.seen} == set(map(at, lacking))  # one may be asked for again after a reset
 
 
 def test_other_bytes_are_told_before_what_did_not_come(origin: Host, tmp_path: Path) -> None:
