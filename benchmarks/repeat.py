@@ -1,12 +1,12 @@
 """How well seqbench's times repeat on a machine: a small sweep, measured whole several times in one process.
 
-    python benchmarks/repeat.py [--repeats N] [--seconds S] [--repetitions N] [--arch lstm ...]
+    python benchmarks/repeat.py [--repeats N] [--seconds S] [--visits N] [--repetitions N] [--arch lstm ...]
 
 Points are those of `seqbench measure` with the quick preset, of one thread, the best track and the usual form:
 training and evaluation at the shortest and the longest length, streaming after the shortest and the longest context.
-Each repeat begins as the command does (the paths are chosen anew) and measures every point twice, all in an
-order shuffled anew. The first measurements make the medians that are compared over repeats; the second ones
-(A/A) show what noise does within a repeat. A measurement of the machine, not a test: the exit code is 0.
+Each repeat begins as the command does (the paths are chosen anew) and measures every point twice, each time in
+several visits, all in orders shuffled anew. The first measurements make the medians that are compared over repeats; the
+second ones (A/A) show what noise does within a repeat. A measurement of the machine, not a test: the exit code is 0.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ import numpy as np
 import torch
 
 from seqbench import archs, config, device
-from seqbench.measure import clock
+from seqbench.measure import clock, visits
 from seqbench.measure.bench import Bench
 from seqbench.measure.speed import Place, Sweep, places
+from seqbench.measure.visits import Visit
 from seqbench.measurements import Measurement
 
 CLOSE = 0.03
@@ -60,12 +61,18 @@ def once(benches: dict[str, Bench], order: random.Random) -> dict[Point, tuple[M
 def _points(
     sweep: Sweep, benches: dict[str, Bench], order: random.Random
 ) -> dict[Point, tuple[Measurement, Measurement]]:
-    twice = [(arch, place) for arch, bench in benches.items() for place in chosen(bench) for _ in range(2)]
-    found: dict[Point, list[Measurement]] = {}
-    for arch, place in order.sample(twice, len(twice)):
-        bench = benches[arch]
-        found.setdefault((arch, place), []).append(sweep.point(bench, place, sweep.path(bench, place)))
-    return {point: (first, second) for point, (first, second) in found.items()}
+    twice = [(arch, place, half) for arch, bench in benches.items() for place in chosen(bench) for half in (0, 1)]
+    seen: dict[Point, tuple[list[Visit], list[Visit]]] = {(arch, place): ([], []) for arch, place, _ in twice}
+    for _ in range(sweep.settings.visits):
+        for arch, place, half in order.sample(twice, len(twice)):
+            earlier = seen[arch, place][half]
+            if budget := visits.left(sweep.settings.budget, earlier):
+                path = sweep.path(benches[arch], place)
+                earlier.append(sweep.look(benches[arch], place, path, budget, first=False))
+    return {
+        point: (sweep.together(point[1], first), sweep.together(point[1], second))
+        for point, (first, second) in seen.items()
+    }
 
 
 def median(m: Measurement) -> float:
@@ -122,17 +129,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="How well the times of seqbench repeat on this machine.")
     parser.add_argument("--repeats", type=int, default=5, help="whole sweeps (default 5)")
     parser.add_argument("--seconds", type=float, default=1.0, help="seconds of a point's repetitions (default 1)")
+    parser.add_argument("--visits", type=int, default=5, help="that the seconds are divided among (default 5)")
     parser.add_argument("--repetitions", type=int, default=1000, help="of a point, at most (default 1000)")
     parser.add_argument("--arch", nargs="+", choices=archs.names(), default=archs.names(), help="default: all")
     given = parser.parse_args()
     device.deterministic()
     preset = config.typed(config.Preset, config.read(PRESET), str(PRESET))
-    changes = {"seconds": given.seconds, "repetitions": given.repetitions}
+    changes = {"seconds": given.seconds, "visits": given.visits, "repetitions": given.repetitions}
     settings = preset.measure.model_copy(update=changes)
     cpu = torch.device("cpu")
     machine = device.fingerprint(cpu)
     print(f"{machine.name}, {machine.cores} cores; {machine.platform}; torch {torch.__version__}, one thread")
-    print(f"{given.repeats} repeats, {given.seconds:g} s a point; load average before: {os.getloadavg()[0]:.2f}")
+    print(f"{given.repeats} repeats, {given.seconds:g} s a point in {given.visits} visits")
+    print(f"load average before: {os.getloadavg()[0]:.2f}")
     with clock.measuring():
         benches = {arch: Bench(arch, archs.defaults(arch), settings, cpu) for arch in given.arch}
         order = random.Random(0)

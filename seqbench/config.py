@@ -60,6 +60,8 @@ class MeasureSettings(Record):
     repetitions: Count = 30
     seconds: NonNegative = 2.0
     """Repetitions of one point end after this many seconds (at least three are made)."""
+    visits: Count = 3
+    """Times that a point is visited, spread over the sweep; repetitions and seconds are divided among them."""
     budget: Positive = 60.0
     """Seconds that one point may take in all; one that takes longer is recorded as `time_limit`."""
     memory: Count = 8 * 2**30

@@ -99,6 +99,10 @@ class Measurement(Record):
     """What was done otherwise than usual: "naive attention", "checkpointed", "truncated at 64"."""
     unit: str
     value: Quantiles | None
+    visits: int = 1
+    """Times that the point was visited, spread over the sweep, undisturbed if most were."""
+    drift: float | None = None
+    """Largest distance of a visit's median from that of all, relative to it; None of a single visit."""
     status: Status = "ok"
     reason: str = ""
     flags: tuple[str, ...] = ()

@@ -27,9 +27,10 @@ from seqbench.config import MeasureSettings
 from seqbench.device import out_of_memory
 from seqbench.errors import MachineError
 from seqbench.measure import bench as benches
-from seqbench.measure import clock, count, forms, kept, memory, pace, peaks, speed
+from seqbench.measure import clock, count, forms, kept, memory, pace, peaks, speed, visits
 from seqbench.measure.bench import Bench
 from seqbench.measure.clock import Frequency, Seen, Usage, Work
+from seqbench.measure.visits import Visit
 from seqbench.measurements import Check, Counted, Gates, Measured, Measurement, Pace, Peak, Prediction
 from seqbench.prepare import prepare
 from seqbench.records import Setting, TrainSettings, TuneSettings
@@ -45,7 +46,7 @@ TINY = MeasureSettings(
     length=4,
     contexts=(2, 3),
     generate=2,
-    repetitions=5,
+    repetitions=6,
     seconds=100.0,
     memory_lengths=(8, 16, 32, 64),
     window=4,
@@ -472,8 +473,8 @@ def test_a_compiled_model_is_one_of_the_ways_and_no_more_is_compiled_than_can_be
     sweep = speed.Sweep(settings, tmp_path, CPU)
     assert math.isfinite(sweep._try(bench("transformer"), "infer", "compiled")[0])
     assert math.isinf(sweep._try(bench("lstm"), "infer", "compiled")[0])  # torch compiles no fused recurrent layer
-    point = sweep.point(bench("transformer"), speed.Place("infer", 8, 2), "compiled")
-    assert (point.path, point.status) == ("compiled", "ok")
+    visit = sweep.look(bench("transformer"), speed.Place("infer", 8, 2), "compiled", settings.budget)
+    assert (visit.path, visit.status) == ("compiled", "ok")
 
 
 def test_a_length_that_cannot_be_compiled_is_run_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -487,9 +488,9 @@ def test_a_length_that_cannot_be_compiled_is_run_as_it_is(tmp_path: Path, monkey
 
     monkeypatch.setattr(Bench, "infer", fails)
     sweep = speed.Sweep(TINY.model_copy(update={"seconds": 0.0}), tmp_path, CPU)
-    point = sweep.point(bench("rnn"), speed.Place("infer", 8, 2), "compiled")
-    assert (point.path, point.status) == ("eager", "ok")
-    assert point.value is not None
+    visit = sweep.look(bench("rnn"), speed.Place("infer", 8, 2), "compiled", TINY.budget)
+    assert (visit.path, visit.status) == ("eager", "ok")
+    assert visit.seconds
 
 
 def test_a_value_stays_where_its_profile_takes_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -498,9 +499,47 @@ def test_a_value_stays_where_its_profile_takes_too_long(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(peaks, "kernels", slow)
     sweep = speed.Sweep(TINY.model_copy(update={"seconds": 0.0}), tmp_path, CPU)
-    point = sweep.point(bench("rnn"), speed.Place("infer", 4, 2), "eager")
-    assert (point.status, point.kernels) == ("ok", ())
-    assert point.value is not None
+    visit = sweep.look(bench("rnn"), speed.Place("infer", 4, 2), "eager", TINY.budget)
+    assert (visit.status, visit.kernels) == ("ok", ())
+    assert visit.seconds
+
+
+# ---------------------------------------------------------------- visits
+
+
+def visit(*seconds: float, took: float = 1.0, **more: Any) -> Visit:
+    return Visit(seconds=seconds, took=took, **({"path": "eager", "load": 0.0, "megahertz": 1000.0} | more))
+
+
+def test_visits_make_one_sample_and_tell_how_far_they_lie_apart() -> None:
+    found = visits.together([visit(1.0, 2.0, 3.0, load=0.1), visit(4.0, 5.0, 6.0)], lambda seconds: 10 * seconds)
+    assert (found["value"].median, found["value"].repetitions, found["visits"]) == (35.0, 6, 2)
+    assert found["drift"] == pytest.approx(15 / 35)
+    assert (found["load"], found["megahertz"], found["path"], found["flags"]) == (0.1, 1000, "eager", ())
+    assert visits.together([visit(1.0)], float)["drift"] is None
+
+
+def test_disturbed_visits_are_left_out_where_most_were_quiet() -> None:
+    loud = visit(9.0, flags=("contended",), load=0.9)
+    few = visits.together([visit(1.0), loud, visit(1.0)], float)
+    assert (few["value"].median, few["visits"], few["flags"], few["load"]) == (1.0, 2, (), 0.0)
+    half = visits.together([visit(1.0), loud], float)
+    assert (half["value"].median, half["flags"], half["load"]) == (5.0, ("contended",), 0.9)
+
+
+def test_a_point_without_a_value_says_why_and_later_visits_take_none_away() -> None:
+    over = visit(status="time_limit", reason="10 s were over")
+    found = visits.together([over], float)
+    assert (found["value"], found["status"], found["reason"]) == (None, "time_limit", "10 s were over")
+    found = visits.together([visit(2.0), over], float)
+    assert (found["value"].median, found["visits"], found.get("status", "ok")) == (2.0, 1, "ok")
+
+
+def test_visits_share_a_budget() -> None:
+    assert visits.left(10.0, []) == 10.0
+    assert visits.left(10.0, [visit(1.0, took=4.0)]) == 6.0
+    assert visits.left(10.0, [visit(1.0, took=4.0), visit(1.0, took=3.0)]) == 0.0  # not enough for another of 4 s
+    assert visits.left(10.0, [visit(took=1.0, status="out_of_memory")]) == 0.0
 
 
 # ---------------------------------------------------------------- the sweep
@@ -563,10 +602,10 @@ def test_values_are_those_of_the_clock(tmp_path: Path, quiet: None) -> None:
         for (length, batch), m in at(measured, quantity).items():
             assert m.value is not None
             assert m.value.median == m.value.q25 == m.value.q75 == m.value.p99 == batch * length / TICK
-            assert (m.value.repetitions, m.value.variation, m.unit) == (5, 0.0, "tokens/s")
+            assert (m.value.repetitions, m.value.variation, m.unit) == (6, 0.0, "tokens/s")
     stream = at(measured, "stream")[3, 1]
     assert stream.value is not None
-    assert (stream.value.median, stream.value.repetitions, stream.unit) == (1000 * TICK, speed.STREAMED, "ms")
+    assert (stream.value.median, stream.value.repetitions, stream.unit) == (1000 * TICK, 3 * math.ceil(speed.STREAMED / 3), "ms")
     generate = at(measured, "generate")[8, 2].value
     assert generate is not None
     assert generate.median == 2 * TINY.generate / TICK
@@ -599,25 +638,25 @@ def test_a_killed_sweep_goes_on_and_a_new_architecture_costs_its_own_points(
     tmp_path: Path, quiet: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
-    point = speed.Sweep.point
+    look = speed.Sweep.look
 
-    def spy(self: speed.Sweep, bench: Bench, place: speed.Place, path: str) -> Measurement:
+    def spy(self: speed.Sweep, bench: Bench, *rest: Any, **more: Any) -> Visit:
         if len(made) == 7 and bench.arch == "rnn":
             raise KeyboardInterrupt
         made.append(bench.arch)
-        return point(self, bench, place, path)
+        return look(self, bench, *rest, **more)
 
-    monkeypatch.setattr(speed.Sweep, "point", spy)
+    monkeypatch.setattr(speed.Sweep, "look", spy)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, "rnn")
     points = [path.read_text(encoding="utf-8") for path in tmp_path.glob("measured/points/rnn/*.json")]
-    assert sum('"quantity"' in text for text in points) == 7  # and the ways of running that were chosen
+    assert sum('"took"' in text for text in points) == 7  # and the ways of running that were chosen
     made.append("went on")
     (first,) = run(tmp_path, "rnn")
-    assert len(made) - 1 == len(first.measurements)
+    assert len(made) - 1 == TINY.visits * len(first.measurements)
     again, other = run(tmp_path, "rnn", "gru")
     assert again.measurements == first.measurements
-    assert made.count("gru") == len(other.measurements)
+    assert made.count("gru") == TINY.visits * len(other.measurements)
 
 
 def test_a_flagged_point_is_measured_again_next_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,13 +19,14 @@ SHUFFLE = 0
 """Seed of the order of the points: a fixed order would favour what comes first."""
 DECIDE = (
     *("parameters", "batch", "length", "generate", "compile", "window", "fits"),
-    *("repetitions", "seconds", "budget", "memory"),
+    *("repetitions", "seconds", "visits", "budget", "memory"),
 )
 """Settings that change a point; the others say which points there are."""
 PACKAGE = Path(__file__).parent.parent
 SOURCES = (
     *("batches", "evaluate", "frontend", "model", "parts", "schedule", "scaling", "seq2seq", "train", "vision"),
-    *(f"measure/{name}" for name in ("bench", "clock", "count", "energy", "forms", "memory", "pace", "peaks", "speed")),
+    *(f"measure/{name}" for name in ("bench", "clock", "count", "energy", "forms", "memory", "nvml", "pace", "peaks")),
+    *(f"measure/{name}" for name in ("speed", "visits", "work")),
 )
 """Files that decide what a point means, beside the architecture's (whose VERSION counts)."""
 T = TypeVar("T", bound=Record)

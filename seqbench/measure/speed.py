@@ -1,9 +1,9 @@
 """What the clock says of all architectures: throughput, latency, energy, over length, batch, phase, threads and track.
 
-Points of all architectures are measured in one shuffled order, so that a machine that warms up or slows down favours
-nobody. Each is kept under its key as soon as it is there: a sweep that was killed goes on, a new architecture costs
-its own points only. Speed is measured in normal (not deterministic) mode, in float32 with TF32 off everywhere.
-Running out of memory or time is a result, not a crash, and so is a machine that was not quiet.
+Points of all architectures are visited in shuffled orders, one order after the other, so that a machine that warms up
+or slows down favours nobody. Each visit is kept under its key as soon as it is there: a sweep that was killed goes on,
+a new architecture costs its own points only. Speed is measured in normal (not deterministic) mode, in float32 with TF32
+off everywhere. Running out of memory or time is a result, not a crash, and so is a machine that was not quiet.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 import os
 import random
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,11 +22,12 @@ import torch
 from seqbench import archs, model
 from seqbench.config import MeasureSettings
 from seqbench.device import Witness, out_of_memory
-from seqbench.measure import clock, forms, peaks
+from seqbench.measure import clock, forms, peaks, visits
 from seqbench.measure.bench import Bench
 from seqbench.measure.clock import Work
 from seqbench.measure.energy import Meter, joules_per_1000, meter
 from seqbench.measure.kept import SHUFFLE, Kept
+from seqbench.measure.visits import Visit
 from seqbench.measurements import Gates, Measured, Measurement, Peak, Quantity, Track
 from seqbench.records import Record, Status
 
@@ -38,7 +40,7 @@ METERED = 1.0
 PROFILED = 0.5
 """Seconds of a work beyond which its kernels are not listed: the profiler keeps every event."""
 
-TIMED = "float32, TF32 off; inputs on the device; median over single repetitions, after warm-up until stable"
+TIMED = "float32, TF32 off; inputs on the device; median over the repetitions of all visits, each after a warm-up"
 METHODS: dict[str, str] = {
     "train": f"forward, loss, backward, clipping, AdamW (fused); {TIMED}",
     "infer": f"forward in inference mode; {TIMED}",
@@ -163,63 +165,80 @@ class Sweep:
         make = {"train": bench.train, "infer": bench.infer}[place.quantity]
         return make(place.batch, place.length, place.track, place.form, path)
 
-    def get(self, bench: Bench, place: Place) -> Measurement:
-        """The point that is kept, or else measured now and kept."""
+    def visit(self, bench: Bench, place: Place, earlier: Sequence[Visit]) -> Visit | None:
+        """The next visit of a point: the one that is kept, or else made now and kept; None: no time is left for it."""
+        budget = visits.left(self.settings.budget, earlier)
+        if not budget:
+            return None
         torch.set_num_threads(place.threads)
         path = self.path(bench, place)
-        what = [str(place), path, bench.identity]
-        return self.kept.get(bench.arch, bench.core, what, Measurement, partial(self.point, bench, place, path))
+        what = [str(place), path, bench.identity, len(earlier)]
+        make = partial(self.look, bench, place, path, budget, first=not earlier)
+        return self.kept.get(bench.arch, bench.core, what, Visit, make)
 
-    def point(self, bench: Bench, place: Place, path: str) -> Measurement:
-        """One point. Memory or time that runs out is a status, unless the value was there before."""
+    def look(self, bench: Bench, place: Place, path: str, budget: float, first: bool = True) -> Visit:
+        """One visit. Memory or time that runs out is a status, unless the repetitions were there before."""
         clock.clear(self.device)
         torch.set_num_threads(place.threads)
-        settings, reason = self.settings, ""
+        memory, reason = self.settings.memory, ""
         status: Status = "ok"
-        found: dict[str, Any] = {"value": None, "path": path}
+        found: dict[str, Any] = {"path": path}
+        start = time.perf_counter()
         try:
-            with (
-                clock.seconds_at_most(settings.budget) as alarm,
-                clock.bytes_at_most(settings.memory, self.device),
-            ):
-                self._time(bench, place, found, alarm)
+            with clock.seconds_at_most(budget) as alarm, clock.bytes_at_most(memory, self.device):
+                self._time(bench, place, found, alarm, first)
         except clock.OverBudget as error:
             status, reason = "time_limit", str(error)
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
             status = "out_of_memory"
-            reason = f"beyond {settings.memory} bytes, or what was free" if self.device.type == "cpu" else ""
-        if found["value"] is not None:
+            reason = f"beyond {memory} bytes, or what was free" if self.device.type == "cpu" else ""
+        if "seconds" in found:
             status, reason = "ok", ""
-        return Measurement(**place._asdict(), unit=UNITS[place.quantity], status=status, reason=reason, **found)
+        return Visit(status=status, reason=reason, took=time.perf_counter() - start, **found)
 
-    def _time(self, bench: Bench, place: Place, found: dict[str, Any], alarm: clock.Alarm) -> None:
-        """Fill `found`, the value first."""
+    def _time(self, bench: Bench, place: Place, found: dict[str, Any], alarm: clock.Alarm, first: bool) -> None:
+        """Fill `found`, the repetitions first; the first visit of a point also sees its kernels and its energy."""
         settings = self.settings
+        seconds = settings.seconds / settings.visits
         work = self.work(bench, place, found["path"])
         if found["path"] == "compiled" and not _runs(work, alarm):
             found["path"], work = "eager", self.work(bench, place, "eager")
-        clock.warm_up(work, settings.seconds / 4, self.tick)
+        clock.warm_up(work, seconds / 4, self.tick)
         most = STREAMED if place.quantity == "stream" else settings.repetitions
-        timed = partial(clock.repeat, work, LEAST, most, settings.seconds, self.tick)
+        least, most = (math.ceil(count / settings.visits) for count in (LEAST, most))
+        timed = partial(clock.repeat, work, least, most, seconds, self.tick)
         seen = clock.quietly(timed, clock.usage, self.frequency)
-        tokens = place.batch * (settings.generate if place.quantity == "generate" else place.length)
-        rates = UNITS[place.quantity] == "tokens/s"
         found |= {
-            "value": clock.quantiles(tokens / seconds if rates else 1e3 * seconds for seconds in seen.result),
+            "seconds": tuple(seen.result),
             "flags": seen.flags,
             "load": round(seen.load, 3),
             "megahertz": seen.megahertz and round(seen.megahertz),
         }
-        if alarm.over:
+        if alarm.over or not first:
             return
         usual = place.length in (settings.length, settings.contexts[0]) and place.batch in (1, settings.batch)
         if usual and place.threads == 1 and min(seen.result) < PROFILED:
             found["kernels"] = peaks.kernels(work, self.device)
-        if isinstance(self.meter, Meter) and rates and not place.form:
-            seconds = max(settings.seconds, METERED)
-            found["joules"] = joules_per_1000(self.meter, self.idle, work, tokens, seconds)
+        if isinstance(self.meter, Meter) and _rates(place) and not place.form:
+            found["joules"] = joules_per_1000(
+                self.meter, self.idle, work, self.tokens(place), max(settings.seconds, METERED)
+            )
+
+    def tokens(self, place: Place) -> int:
+        """Of one repetition."""
+        return place.batch * (self.settings.generate if place.quantity == "generate" else place.length)
+
+    def together(self, place: Place, seen: Sequence[Visit]) -> Measurement:
+        """The point that its visits make."""
+        tokens = self.tokens(place)
+        value = (lambda seconds: tokens / seconds) if _rates(place) else (lambda seconds: 1e3 * seconds)
+        return Measurement(**place._asdict(), unit=UNITS[place.quantity], **visits.together(seen, value))
+
+
+def _rates(place: Place) -> bool:
+    return UNITS[place.quantity] == "tokens/s"
 
 
 def _runs(work: Work, alarm: clock.Alarm) -> bool:
@@ -255,10 +274,15 @@ def measure(
         benches = {arch: Bench(arch, core, settings, device) for arch, core in cores.items()}
         refused = {arch: gates[arch].refusal(bench.spec.kind) for arch, bench in benches.items()}
         points = [(arch, place) for arch in cores if not refused[arch] for place in places(benches[arch])]
-        found: dict[tuple[str, Place], Measurement] = {}
-        for arch, place in random.Random(SHUFFLE).sample(points, len(points)):
-            point = found[arch, place] = sweep.get(benches[arch], place)
-            say(clock.line(f"{arch}: {place}", point.value, 1.0, point.unit, point.status, point.flags))
+        seen: dict[tuple[str, Place], list[Visit]] = {point: [] for point in points}
+        order = random.Random(SHUFFLE)
+        for arch, place in (point for _ in range(settings.visits) for point in order.sample(points, len(points))):
+            earlier = seen[arch, place]
+            if visit := sweep.visit(benches[arch], place, earlier):
+                earlier.append(visit)
+                now = sweep.together(place, earlier)
+                say(clock.line(f"{arch}: {place}", now.value, 1.0, now.unit, now.status, now.flags))
+        found = {(arch, place): sweep.together(place, every) for (arch, place), every in seen.items()}
         best = tuple(
             sweep.kept.get("device", {}, n, Peak, partial(peaks.peaks, device, n, settings.seconds))
             for n in sorted({1, threads(settings, device)})

@@ -191,6 +191,7 @@ def _entry(m: Measurement | None, refused: bool) -> Entry:
         span((value.q25, value.q75)).strip() if several else "",
         f"p99 {number(value.p99)}" if m.quantity in DELAYS else "",
         f"n {value.repetitions}, varies {100 * value.variation:.0f} %" if several else "",
+        "" if m.drift is None else f"{m.visits} visits within {100 * m.drift:.1f} %",
         m.path,
         "" if m.load is None else f"load {number(m.load)}",
         f"activations {amount(m.parts['activations'], 'bytes')}" if "activations" in m.parts else "",

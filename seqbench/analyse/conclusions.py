@@ -1,0 +1,210 @@
+"""What many tasks, settings and measurements say together: records that analysis hands to the report."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from seqbench.records import Record
+
+Interval = tuple[float, float]
+
+
+# ---------------------------------------------------------------- across tasks
+
+
+class Aggregate(Record):
+    """One architecture over all tasks that count, on scores rescaled so that 0 is the trivial control, 1 the ceiling."""
+
+    arch: str
+    tasks: int
+    mean: float
+    mean_interval: Interval | None
+    """95 %, stratified bootstrap: seeds are drawn within each task."""
+    interquartile_mean: float
+    interquartile_interval: Interval | None
+    mean_rank: float
+    best: float
+    """Share of the bootstrap draws in which its mean is the highest of all."""
+
+
+class Profile(Record):
+    """Share of an architecture's runs with a rescaled score above each threshold (Agarwal et al. 2021, sec. 4.2)."""
+
+    arch: str
+    thresholds: tuple[float, ...]
+    shares: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    """Pointwise 95 % band, stratified bootstrap."""
+
+
+class RankPair(Record):
+    """Two architectures over tasks: the task is the unit."""
+
+    a: str
+    b: str
+    difference: float
+    """Median over tasks of the difference of rescaled scores."""
+    p: float
+    p_holm: float
+    verdict: str
+
+
+class Ranking(Record):
+    """Friedman's test over tasks, then pairs by Wilcoxon with Holm's correction."""
+
+    tasks: int
+    needed: int
+    """Tasks below which no critical-difference diagram is drawn."""
+    testable: bool
+    text: str
+    """As printed: what was found, or why nothing can be."""
+    mean_ranks: dict[str, float] = {}
+    friedman_p: float | None = None
+    pairs: tuple[RankPair, ...] = ()
+    cliques: tuple[tuple[str, ...], ...] = ()
+    """Groups, by mean rank, within which no pair differs; drawn as bars."""
+
+
+class Choice(Record):
+    """One defensible way of making the ranking, and whom it names."""
+
+    name: str
+    winner: str | None
+    """None: nobody can be named, with the reason in `note`."""
+    note: str = ""
+
+
+class Sensitivity(Record):
+    """How often the winner changes over defensible choices."""
+
+    usual: str | None
+    """The winner by the choice that the page makes."""
+    choices: tuple[Choice, ...]
+    changed: float | None
+    """Share of the choices that name another winner, of those that name one."""
+    text: str
+
+
+# ---------------------------------------------------------------- certificates of tasks
+
+
+class Certificate(Record):
+    """Whether a task can tell architectures apart, and whether it needs range."""
+
+    task: str
+    trivial: float
+    strong: float | None
+    ceiling: float | None
+    """What 1 stands for in rescaled scores: the spec's, else the best seen of strong control and runs."""
+    ceiling_of: str
+    """Where the ceiling comes from, in words."""
+    between: float
+    """Standard deviation of the architectures' means, rescaled."""
+    within: float
+    """Standard deviation over seeds, pooled over architectures, rescaled."""
+    discriminates: bool
+    saturated: bool
+    """All architectures within a hundredth of the ceiling."""
+    contexts: tuple[int, ...] = ()
+    """Steps that models were allowed to see, before the answer."""
+    allowed: dict[str, tuple[float, ...]] = {}
+    """By architecture, the mean score with so many steps."""
+    needs: int | None = None
+    """Smallest context at which the best architecture holds 95 % of its rescaled score; None: not measured."""
+    grey: str = ""
+    """Why the task leaves the aggregate; empty: it counts."""
+
+
+# ---------------------------------------------------------------- tuning and matching
+
+
+class Search(Record):
+    """What tuning cost one cell, and what more of it would have brought."""
+
+    task: str
+    arch: str
+    rates: tuple[float, ...]
+    scores: tuple[float | None, ...]
+    """Mean validation score of each rate, over tuning seeds; None: a trial failed."""
+    steps: int
+    """Optimiser steps of all trials together."""
+    seconds: float | None
+    """Of those, at the pace of the cell on the quiet machine."""
+    expected: tuple[float | None, ...]
+    """Expected best validation score after 1, 2, ... trials drawn at random (Dodge et al. 2019, eq. 6)."""
+    border: bool
+
+
+Rule = Literal["parameters", "training time", "arithmetic", "state bytes"]
+
+
+class Matched(Record):
+    """Ranks on one task under one matching rule."""
+
+    task: str
+    rule: Rule
+    scores: dict[str, float | None]
+    """By architecture; on validation where the rule cuts training short."""
+    ranks: dict[str, int]
+    changed: tuple[str, ...]
+    """Architectures whose rank differs from that at equal parameters by the same score."""
+    budget: str
+    """What all were given, in words."""
+    note: str = ""
+    """Why there are no ranks."""
+
+
+# ---------------------------------------------------------------- claims and published numbers
+
+
+class Ground(Record):
+    """One cell or measurement that a claim rests on."""
+
+    text: str
+    """What was compared, with its numbers."""
+    effect: float | None
+    interval: Interval | None
+    p: float | None = None
+    supports: Literal["supports", "refutes", "undecided", "missing"]
+    anchor: str = ""
+    """Section of the page that holds the numbers."""
+
+
+class Claim(Record):
+    """A piece of folklore, and what the runs say of it."""
+
+    number: int
+    title: str
+    """As people say it."""
+    part: str
+    """Which statement of it is tested here; several parts make one claim."""
+    measure: str
+    margin: str
+    """What was declared beforehand as the least that counts."""
+    verdict: Literal["supported", "refuted", "undecided"]
+    text: str
+    """The verdict in a sentence; of an undecided claim, what would decide it."""
+    effect: float | None = None
+    interval: Interval | None = None
+    unit: str = ""
+    grounds: tuple[Ground, ...] = ()
+
+
+class Reproduction(Record):
+    """One published number, and what was found at its setting."""
+
+    name: str
+    source: str
+    setting: str
+    metric: str
+    published: float
+    margin: float
+    """Largest distance that counts as equal, declared beforehand."""
+    found: float | None
+    interval: Interval | None
+    """90 %, which an equivalence test at 5 % looks at (two one-sided tests)."""
+    seeds: int
+    verdict: Literal["reproduced", "not reproduced", "undecided", "not run here"]
+    text: str
+    """In words: with the cost where it was not run."""
