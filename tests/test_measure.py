@@ -515,7 +515,8 @@ def test_visits_make_one_sample_and_tell_how_far_they_lie_apart() -> None:
     found = visits.together([visit(1.0, 2.0, 3.0, load=0.1), visit(4.0, 5.0, 6.0)], lambda seconds: 10 * seconds)
     assert (found["value"].median, found["value"].repetitions, found["visits"]) == (35.0, 6, 2)
     assert found["drift"] == pytest.approx(15 / 35)
-    assert (found["load"], found["megahertz"], found["path"], found["flags"]) == (0.1, 1000, "eager", ())
+    assert (found["load"], found["megahertz"], found["path"], found["flags"]) == (0.1, 1000, "eager", ("unsteady",))
+    assert visits.together([visit(1.0), visit(1.0 + visits.UNSTEADY)], float)["flags"] == ()
     assert visits.together([visit(1.0)], float)["drift"] is None
 
 
@@ -524,7 +525,7 @@ def test_disturbed_visits_are_left_out_where_most_were_quiet() -> None:
     few = visits.together([visit(1.0), loud, visit(1.0)], float)
     assert (few["value"].median, few["visits"], few["flags"], few["load"]) == (1.0, 2, (), 0.0)
     half = visits.together([visit(1.0), loud], float)
-    assert (half["value"].median, half["flags"], half["load"]) == (5.0, ("contended",), 0.9)
+    assert (half["value"].median, half["flags"], half["load"]) == (5.0, ("contended", "unsteady"), 0.9)
 
 
 def test_a_point_without_a_value_says_why_and_later_visits_take_none_away() -> None:

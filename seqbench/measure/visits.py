@@ -13,6 +13,10 @@ from seqbench.measure.clock import quantiles
 from seqbench.records import Record, Status
 
 
+UNSTEADY = 0.1
+"""Distance of a visit's median from that of all, relative to it, beyond which the point counts as unsteady."""
+
+
 class Visit(Record):
     """What one visit saw."""
 
@@ -40,7 +44,9 @@ def left(budget: float, earlier: Sequence[Visit]) -> float:
 def together(visits: Sequence[Visit], value: Callable[[float], float]) -> dict[str, Any]:
     """Fields of the measurement that these visits make; `value` turns the seconds of a repetition into its unit.
 
-    The repetitions of all visits are one sample. Where most visits were undisturbed, the flagged ones are left out.
+    The repetitions of all visits are one sample. Where most visits were undisturbed, the flagged ones are left out. A
+    point whose visits differ by more than `UNSTEADY` is flagged: something slowed it down that neither load nor clock show,
+    as a neighbour on the same hardware does to a virtual machine.
     """
     timed = [one for one in visits if one.seconds]
     if not timed:
@@ -56,13 +62,15 @@ def together(visits: Sequence[Visit], value: Callable[[float], float]) -> dict[s
     used = quiet if 2 * len(quiet) > len(timed) else timed
     whole = quantiles(value(seconds) for one in used for seconds in one.seconds)
     medians = [float(np.median([value(seconds) for seconds in one.seconds])) for one in used]
+    drift = max(abs(one / whole.median - 1) for one in medians) if len(used) > 1 else None
+    flags = [flag for one in used for flag in one.flags] + ["unsteady"] * ((drift or 0.0) > UNSTEADY)
     loads = [one.load for one in used if one.load is not None]
     clocks = [one.megahertz for one in used if one.megahertz is not None]
     return {
         "value": whole,
         "visits": len(used),
-        "drift": max(abs(one / whole.median - 1) for one in medians) if len(used) > 1 else None,
-        "flags": tuple(dict.fromkeys(flag for one in used for flag in one.flags)),
+        "drift": drift,
+        "flags": tuple(dict.fromkeys(flags)),
         "load": max(loads, default=None),
         "megahertz": round(sum(clocks) / len(clocks)) if clocks else None,
         "path": used[0].path,

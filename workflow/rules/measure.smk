@@ -66,7 +66,7 @@ rule measure:
         expand("data/measured/gates/{arch}.json", arch=PLAN.architectures),
         architectures_files(),
         BENCH,
-        code("measure/peaks", "measure/speed"),
+        code("measure/peaks", "measure/speed", "measure/visits"),
     output:
         expand("data/measured/{arch}.json", arch=PLAN.architectures),
     log:
