@@ -106,8 +106,8 @@ class Measurement(Record):
     status: Status = "ok"
     reason: str = ""
     flags: tuple[str, ...] = ()
-    """"contended" or "throttled": the machine was not quiet, or slowed down, also when it was tried again; "unsteady": visits
-    of the point differ."""
+    """"contended" or "throttled": the machine was not quiet, or slowed down, also when it was tried again; "unsteady":
+    the visits of the point differ."""
     path: str = ""
     """Which path ran: "eager", "plain", "compiled", "graph"."""
     kernels: tuple[str, ...] = ()

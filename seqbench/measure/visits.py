@@ -12,7 +12,6 @@ import numpy as np
 from seqbench.measure.clock import quantiles
 from seqbench.records import Record, Status
 
-
 UNSTEADY = 0.1
 """Distance of a visit's median from that of all, relative to it, beyond which the point counts as unsteady."""
 
@@ -44,9 +43,9 @@ def left(budget: float, earlier: Sequence[Visit]) -> float:
 def together(visits: Sequence[Visit], value: Callable[[float], float]) -> dict[str, Any]:
     """Fields of the measurement that these visits make; `value` turns the seconds of a repetition into its unit.
 
-    The repetitions of all visits are one sample. Where most visits were undisturbed, the flagged ones are left out. A
-    point whose visits differ by more than `UNSTEADY` is flagged: something slowed it down that neither load nor clock show,
-    as a neighbour on the same hardware does to a virtual machine.
+    The repetitions of all visits are one sample. Where most visits were undisturbed, the flagged ones are left out.
+    A point whose visits differ by more than `UNSTEADY` is flagged: something slowed it down that neither load nor
+    clock show, as a neighbour on the same hardware does to a virtual machine.
     """
     timed = [one for one in visits if one.seconds]
     if not timed:
