@@ -1,14 +1,14 @@
 """Records on disk -> statistics, verdicts and sentences: one `Summary`. No torch.
 
 `evidence` reads and refuses, `statistics` computes, `verdicts` decides, `findings` words what was
-decided, `tables` flattens. Nothing after `verdicts` decides anything again.
+decided, `quality` lists what is to be doubted, `tables` flattens. Nothing after `verdicts` decides anything again.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from seqbench.analyse import costs, evidence, findings, reach, verdicts
+from seqbench.analyse import costs, evidence, findings, quality, reach, verdicts
 from seqbench.analyse.summary import Summary
 from seqbench.analyse.tables import curves, metrics, table
 from seqbench.config import Plan
@@ -56,5 +56,5 @@ def summarise(plan: Plan, root: Path) -> Summary:
         held=held,
         recalls=reach.recalls(reaches),
         findings=findings.findings(tasks, cells, pairs, design, said, held),
-        concerns=findings.concerns(tasks, cells, said, paces),
+        concerns=quality.concerns(tasks, cells, said, paces),
     )
