@@ -185,7 +185,7 @@ def samples(net: model.Net, task: Base, data: OnDevice, prepared: Prepared, seed
             return tuple(_translation(net, task, data, prepared, item) for item in items)
         if net.spec.outputs == "ctc":
             return tuple(_transcription(net, task, data, prepared, item) for item in items)
-        if net.spec.outputs == "multilabel":
+        if net.spec.outputs == "multilabel" and net.spec.causal:
             return (_performance(net, task, data, prepared, seed),)
         return (_continuation(net, task, data, prepared, seed),) if net.spec.outputs == "stream" else ()
     finally:

@@ -142,6 +142,8 @@ class CellTime(Record):
     """Seconds per training step."""
     item: Quantiles | None
     """Seconds per item of the validation split, scoring included."""
+    flops: float | None = None
+    """Operations of products in one training step, counted as in `Work`, mean over some steps; None: not counted."""
     status: Status = "ok"
     flags: tuple[str, ...] = ()
     refused: str = ""
@@ -261,6 +263,21 @@ class Extrapolation(Record):
     """By the task's metric; None where the model cannot read so many steps."""
 
 
+class Allowed(Record):
+    """The score of one trained run that may see only the last steps before an answer, on items of validation.
+
+    All earlier inputs are those of another item.
+    """
+
+    seed: int
+    steps: int
+    """The answer's own step among them; the largest of a run: all there are."""
+    metric: str
+    """The task's where one answer has it (accuracy, mse), else the loss: cross_entropy, nll or mse."""
+    score: float | None
+    """Of the answers that horizons look at alone, one per item; None: not finite."""
+
+
 class Reaches(Record):
     """How far the runs of one cell remember."""
 
@@ -272,6 +289,8 @@ class Reaches(Record):
     trained_length: int
     reaches: tuple[Reach, ...]
     extrapolations: tuple[Extrapolation, ...]
+    contexts: tuple[Allowed, ...] = ()
+    """By run and steps; empty where nothing was measured."""
     bits: dict[str, float]
     """By seed: bits of the sequence that the answers recall, per sequence; empty where the task asks for none."""
     state_bytes: int

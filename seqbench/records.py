@@ -1,7 +1,8 @@
 """The few things that travel between stages: frozen, JSON in and out, with keys.
 
 A *task id* is a task's name, followed by `-` and the value of its knob where it has one
-(`adding-50`). A *cell* is (task id, architecture). A *run* is a cell with a seed.
+(`adding-50`). A *cell* is (task id, architecture); one that differs from those of the grid in a named
+way is a *variant*, and its *label* says so (`lstm+no_clipping`). A *run* is a cell with a seed.
 
 What must be equal on equal hardware is in `Result`; everything that differs between
 machines is in `Provenance` and in seqbench/measurements.py. They are never in the same file.
@@ -13,9 +14,9 @@ import hashlib
 import json
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from seqbench import files
 from seqbench.errors import DataError
@@ -96,6 +97,9 @@ class Spec(Record):
 
     and "values": `output_size` numbers per sequence, with mean squared error.
     """
+
+    FREE: ClassVar[tuple[str, ...]] = ("causal", "connection", "dropout", "pooling")
+    """Fields that a variant of a cell may change: they concern the model, neither the data nor the score."""
 
     inputs: Literal["tokens", "values"]
     input_size: Count
@@ -256,6 +260,25 @@ class Setting(Record):
     """Budget: trainable parameters outside embedding tables (Kaplan et al. 2020, sec. 1.3) and image encoders."""
     train: TrainSettings
     tune: TuneSettings
+    variant: str = ""
+    """The ablation or published row that the cell belongs to; empty: a cell of the grid, or one like those."""
+    spec: dict[str, Any] = {}
+    """What the variant changes of the task's Spec: fields of `Spec.FREE`."""
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A cell of the grid is written as if there were no variants: so are its keys."""
+        fields: dict[str, Any] = serialise(self)
+        return {key: value for key, value in fields.items() if value or key not in ("variant", "spec")}
+
+    @property
+    def label(self) -> str:
+        """The cell's name on its task: lstm, lstm+no_clipping."""
+        return f"{self.arch}+{self.variant}" if self.variant else self.arch
+
+    def applied(self, spec: Spec) -> Spec:
+        """A task's Spec as this cell's model has it. Raises pydantic's ValidationError."""
+        return Spec.from_data(spec.plain() | self.spec) if self.spec else spec
 
 
 class Versions(Record):
@@ -393,6 +416,7 @@ class Runs(Record):
 
     task: str
     arch: str
+    """The cell's label: its architecture, with the name of its variant."""
     results: tuple[Result, ...]
 
 
@@ -401,6 +425,7 @@ class RunProvenances(Record):
 
     task: str
     arch: str
+    """The cell's label."""
     runs: dict[str, Provenance]
 
 
@@ -419,6 +444,7 @@ class Tuned(Record):
     key: str
     task: str
     arch: str
+    """The cell's label."""
     learning_rate: float
     border: bool
     """The optimum lies on the edge of the search space: a wider search might find better."""
@@ -438,6 +464,7 @@ def run_key(setting: Setting, learning_rate: float, seed: int, versions: Version
     """The name of a run's numbers: equal keys, equal hardware -> equal bytes."""
     decides = setting.plain()
     decides.pop("tune")  # tuning matters only through the learning rate it chose
+    decides.pop("variant", None)  # a name
     return files.digest(
         {
             "setting": decides,

@@ -13,7 +13,7 @@ from rich.table import Table
 from seqbench import tasks
 from seqbench.config import Plan, identity
 from seqbench.errors import DataError
-from seqbench.records import Provenance, Result
+from seqbench.records import Provenance, Result, Setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Cell:
     """One cell: runs finished, runs in work as (name, share done), all runs, seconds of finished ones."""
 
     task: str
-    arch: str
+    label: str
     done: int
     running: tuple[tuple[str, float], ...]
     total: int
@@ -55,16 +55,17 @@ class Look:
 
 
 def look(plan: Plan, root: Path) -> Look:
-    """Read the run folders of a plan."""
-    return Look(tuple(_cell(plan, identity(setting), setting.arch, root) for setting in plan.cells))
+    """Read the run folders of a plan: of the grid, then of what runs beside it."""
+    return Look(tuple(_cell(plan, setting, root) for setting in (*plan.cells, *plan.variants)))
 
 
-def _cell(plan: Plan, task_id: str, arch: str, root: Path) -> Cell:
-    wanted = plan.cell(task_id, arch)
+def _cell(plan: Plan, wanted: Setting, root: Path) -> Cell:
+    task_id, label = identity(wanted), wanted.label
+    seeds = plan.seeds_of(task_id, label)
     version = tasks.find(wanted.task).VERSION
     done, seconds, running = 0, [], []
-    for seed in plan.seeds:
-        for folder in sorted((root / "runs" / task_id / arch / f"seed-{seed}").glob("*/")):
+    for seed in seeds:
+        for folder in sorted((root / "runs" / task_id / label / f"seed-{seed}").glob("*/")):
             try:
                 result = Result.read(folder / "result.json", "")
                 note = Provenance.read(folder / "provenance.json", "")
@@ -76,10 +77,10 @@ def _cell(plan: Plan, task_id: str, arch: str, root: Path) -> Cell:
                 done += 1
                 seconds.append(note.seconds)
                 break
-    for folder in sorted((root / "tuned" / task_id / arch).glob("*/")):
+    for folder in sorted((root / "tuned" / task_id / label).glob("*/")):
         if _held(folder / "lock"):
             running.append(("tuning", 0.0))
-    return Cell(task_id, arch, done, tuple(running), len(plan.seeds), tuple(seconds))
+    return Cell(task_id, label, done, tuple(running), len(seeds), tuple(seconds))
 
 
 def _held(path: Path) -> bool:
@@ -113,7 +114,7 @@ def table(state: Look) -> Table:
     for cell in state.cells:
         doing = ", ".join(f"{name} {share:.0%}" if share else name for name, share in cell.running)
         left = cell.total - cell.done - sum(name != "tuning" for name, _ in cell.running)
-        rows.add_row(cell.task, cell.arch, str(cell.done), doing, str(left))
+        rows.add_row(cell.task, cell.label, str(cell.done), doing, str(left))
     return rows
 
 

@@ -67,7 +67,7 @@ class Job:
 
     def __init__(self, setting: Setting, splits: Splits, rate: float, seed: int, folder: Path, say: Say) -> None:
         self.setting, self.settings, self.splits = setting, setting.train, splits
-        self.spec, self.rate, self.folder, self.say = splits.data.spec, rate, folder, say
+        self.spec, self.rate, self.folder, self.say = setting.applied(splits.data.spec), rate, folder, say
         self.device = device = splits.device
         self.task = tasks.build(setting.task, setting.task_settings)
         self.seeds = axes(seed)
@@ -248,9 +248,9 @@ def axes(seed: int) -> dict[str, int]:
     return {axis: derive(seed, axis) for axis in ("init", "order", "dropout")}
 
 
-def run_folder(root: Path, task_id: str, arch: str, seed: int, key: str) -> Path:
-    """Where a run keeps its result, weights and resume states."""
-    return root / "runs" / task_id / arch / f"seed-{seed}" / key[:16]
+def run_folder(root: Path, task_id: str, label: str, seed: int, key: str) -> Path:
+    """Where a run of the cell of that label keeps its result, weights and resume states."""
+    return root / "runs" / task_id / label / f"seed-{seed}" / key[:16]
 
 
 def finished(folder: Path, key: str) -> Result | None:
@@ -278,7 +278,7 @@ def train(setting: Setting, splits: Splits, rate: float, seed: int, root: Path, 
     data, spec = splits.data, splits.data.spec
     task_id = tasks.task_id(setting.task, setting.task_settings)
     key = run_key(setting, rate, seed, versions(setting), data.manifest.digest)
-    folder = run_folder(root, task_id, setting.arch, seed, key)
+    folder = run_folder(root, task_id, setting.label, seed, key)
     with files.lock(folder / "lock", waiting=lambda: say("waiting: another process trains this run")):
         known = finished(folder, key)
         if known:
@@ -372,21 +372,21 @@ def train_cell(
     """Seeds of a cell in one process, one after the other, each as if it were alone.
 
     With `whole` they are all seeds of the cell: `results.json` and `provenance.json` under
-    `root/runs/<task id>/<arch>` are written from them. Otherwise only the runs' own folders change.
+    `root/runs/<task id>/<label>` are written from them. Otherwise only the runs' own folders change.
     """
     task_id = tasks.task_id(setting.task, setting.task_settings)
     splits = Splits(Prepared(root / "prepared" / task_id), device)
     results, notes = [], {}
     for seed in seeds:
         result = train(setting, splits, rate, seed, root, partial(_tell, say, seed))
-        folder = run_folder(root, task_id, setting.arch, seed, result.key)
+        folder = run_folder(root, task_id, setting.label, seed, result.key)
         results.append(result)
         notes[str(seed)] = Provenance.read(folder / "provenance.json", "train the cell again")
         say(f"seed {seed}: {folder / 'result.json'}")
-    runs = Runs(task=task_id, arch=setting.arch, results=tuple(results))
+    runs = Runs(task=task_id, arch=setting.label, results=tuple(results))
     if whole:
-        cell = root / "runs" / task_id / setting.arch
-        RunProvenances(task=task_id, arch=setting.arch, runs=notes).write(cell / "provenance.json")
+        cell = root / "runs" / task_id / setting.label
+        RunProvenances(task=task_id, arch=setting.label, runs=notes).write(cell / "provenance.json")
         runs.write(cell / "results.json")
     return runs
 

@@ -17,7 +17,7 @@ from seqbench.schedule import best_point
 def tune(setting: Setting, root: Path, device: torch.device, say: train.Say) -> Tuned:
     """Try every learning rate with every tuning seed; keep the one with the best mean validation score.
 
-    Writes `root/tuned/<task id>/<arch>.json`. Finished trials are kept under their keys.
+    Writes `root/tuned/<task id>/<label>.json`. Finished trials are kept under their keys.
     """
     task_id = tasks.task_id(setting.task, setting.task_settings)
     data = Prepared(root / "prepared" / task_id)
@@ -34,19 +34,20 @@ def tune(setting: Setting, root: Path, device: torch.device, say: train.Say) -> 
     tuned = Tuned(
         key=tuning_key(setting, data.manifest.digest),
         task=task_id,
-        arch=setting.arch,
+        arch=setting.label,
         learning_rate=rate,
         border=len(rates) > 1 and rate in (rates[0], rates[-1]),
         trials=trials,
     )
-    tuned.write(root / "tuned" / task_id / f"{setting.arch}.json")
+    tuned.write(root / "tuned" / task_id / f"{setting.label}.json")
     say(f"chosen {rate:g}" + (" (on the border of the search space)" if tuned.border else ""))
     return tuned
 
 
 def tuning_key(setting: Setting, data_digest: str) -> str:
     """The name of a tuning's outcome."""
-    decides = {"setting": setting.plain(), "versions": train.versions(setting).plain(), "data": data_digest}
+    named = setting.model_copy(update={"variant": ""})
+    decides = {"setting": named.plain(), "versions": train.versions(setting).plain(), "data": data_digest}
     return files.digest(decides)
 
 
@@ -55,7 +56,7 @@ def trial(setting: Setting, splits: Splits, rate: float, seed: int, root: Path, 
     data = splits.data
     key = run_key(setting, rate, seed, train.versions(setting), data.manifest.digest)
     task_id = tasks.task_id(setting.task, setting.task_settings)
-    folder = root / "tuned" / task_id / setting.arch / key[:16]
+    folder = root / "tuned" / task_id / setting.label / key[:16]
     with files.lock(folder / "lock", waiting=lambda: say("waiting: another process runs this trial")):
         try:
             return Trial.read(folder / "trial.json", "")

@@ -523,7 +523,12 @@ def counted(arch: str, place: int, hostile: str = "", **changes: Any) -> of_meas
 def pace(task_id: str, architectures: tuple[str, ...], **changes: Any) -> of_measuring.Pace:
     """The architecture at place p takes 10 * 2^p ms a training step, p + 1 ms an item; `changes` go into the record."""
     cells = tuple(
-        of_measuring.CellTime(arch=arch, step=quantiles(0.01 * 2**place), item=quantiles(0.001 * (place + 1)))
+        of_measuring.CellTime(
+            arch=arch,
+            step=quantiles(0.01 * 2**place),
+            item=quantiles(0.001 * (place + 1)),
+            flops=1e8 * (place + 1),
+        )
         for place, arch in enumerate(architectures)
     )
     fields: dict[str, Any] = {"task": task_id, "cells": cells, "settings": MEASURE.plain()}
@@ -577,7 +582,12 @@ def reaches(
         for times in (2, 4)
     )
     bits = {str(seed): 20.0 / (place + 1) for seed in seeds} if setting.task == "recall" else {}
-    found_in = {"reaches": found, "extrapolations": longer, "bits": bits}
+    contexts = tuple(
+        of_measuring.Allowed(seed=seed, steps=steps, metric="mse", score=score)
+        for seed in seeds
+        for steps, score in ((1, 0.8), (8, 0.1))
+    )
+    found_in = {"reaches": found, "extrapolations": longer, "bits": bits, "contexts": contexts}
     return of_measuring.Reaches(**(fields | found_in | changes))
 
 

@@ -372,7 +372,7 @@ def test_cost_and_quality_by_hand() -> None:
     assert found.target == pytest.approx((0.1 + 0.7) / 2)
     assert (found.reached, found.score, found.best) == (3, 0.6, True)
     assert found.seconds == pytest.approx(400 * 0.02)
-    assert found.interval is not None and 6 <= found.interval[0] < 8 < found.interval[1] <= 10
+    assert found.interval == pytest.approx((8 - 4.302653 * 2 / 3**0.5, 8 + 4.302653 * 2 / 3**0.5))
     assert found.to_target == pytest.approx((200 + 200 + 500) / 3 * 0.02)
     assert found.item_ms == pytest.approx(0.2)
 

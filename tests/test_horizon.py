@@ -178,7 +178,7 @@ def test_the_loss_of_a_step_is_that_of_training(outputs: Any) -> None:
     steps = (out[:, None], y[:, None]) if outputs in ("stream", "multilabel") else (out, y)
     if outputs == "multilabel":
         steps = steps[0], steps[1].to(torch.int8)
-    assert effects._losses(out, y, spec).mean().item() == pytest.approx(model.loss(*steps, spec).item(), rel=1e-5)
+    assert effects.losses(out, y, spec).mean().item() == pytest.approx(model.loss(*steps, spec).item(), rel=1e-5)
 
 
 def test_the_gradient_is_that_of_differences() -> None:
@@ -190,7 +190,7 @@ def test_the_gradient_is_that_of_differences() -> None:
     h = made.frontend(seen.x)
 
     def losses(change: Tensor) -> Tensor:
-        return effects._losses(effects._answers(made, h + change, seen), seen.y, spec).detach()
+        return effects.losses(effects.answers(made, h + change, seen), seen.y, spec).detach()
 
     found = effects.gradients(made, seen)
     assert len(found) == 4

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import log_softmax
-from synthetic import CONVOLUTION
+from synthetic import CONVOLUTION, install, prepare
 from torch.profiler import ProfilerActivity, profile
 
-from seqbench import archs, model
+from seqbench import archs, batches, evaluate, model, tasks
 from seqbench.errors import InputError
 from seqbench.records import UNSCORED, Spec
 
@@ -173,6 +173,97 @@ def test_streaming_both_ways_is_refused() -> None:
 def test_a_spec_without_embedding_or_window_is_refused(spec: Spec) -> None:
     with pytest.raises(InputError, match="of the task"):
         built(spec)
+
+
+# ---------------------------------------------------------------- a spec that differs from the data's
+
+
+class Read:
+    """A prepared task, read by a model whose spec differs from that of the data."""
+
+    def __init__(self, root: Path, name: str, arch: str, settings: dict[str, Any], **changes: Any) -> None:
+        self.prepared = prepare(name, root, **settings)
+        self.splits = batches.Splits(self.prepared, torch.device("cpu"))
+        self.spec = change(self.prepared.spec, **changes)
+        assert self.spec != self.prepared.spec
+        self.net: Any = built(self.spec, arch).double()
+        self.task = tasks.build(name, self.prepared.manifest.settings)
+
+    def score(self) -> dict[str, float]:
+        return evaluate.evaluate(self.net, self.task, self.splits.valid, self.prepared, final=True)
+
+    def seen(self) -> torch.Tensor:
+        """(steps, steps): largest |d state_i / d state before the core_j| of the first item, at its full length."""
+        h = torch.randn(1, 5, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        out = (self.net.core(h) * torch.arange(1.0, 9.0)).sum(-1)[0]
+        rows = [torch.autograd.grad(one, h, retain_graph=True)[0][0].abs().amax(1) for one in out]
+        return torch.stack(rows)
+
+
+MADE: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
+    ("made_every", {"outputs": "classes"}, {"causal": False, "pooling": "mean"}),
+    ("made_every", {"outputs": "classes"}, {"causal": False, "pooling": "ends"}),
+    ("made_every", {"outputs": "every"}, {"causal": False}),
+    ("made_every", {"outputs": "every", "causal": False}, {"causal": True}),
+    ("made_film", {}, {"causal": True, "pooling": "last"}),
+    ("made_many", {}, {"causal": False}),
+)
+
+
+@every
+@pytest.mark.parametrize(("name", "settings", "changes"), MADE, ids=lambda value: str(value))
+def test_a_model_may_read_other_ways_than_the_task_says(
+    arch: str,
+    name: str,
+    settings: dict[str, Any],
+    changes: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    install(monkeypatch)
+    read = Read(tmp_path, name, arch, settings, **changes)
+    later = read.seen().triu(1)
+    assert bool(later.any()) == (not changes["causal"])
+    assert (model.state_bytes(read.net) > 0) == changes["causal"]
+    batch = batches.training(read.splits.train, 4, 1)(0)
+    loss = model.loss(read.net(batch.x, batch.lengths), batch.y, read.spec, read.net.steps(batch.lengths))
+    loss.backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in read.net.parameters())
+    given: list[Any] = []
+    score = read.task.score
+    monkeypatch.setattr(read.task, "score", lambda *args: given.append(args) or score(*args))
+    found = read.score()
+    assert math.isfinite(found[read.spec.metric])
+    ((outputs, y, spec),) = given
+    assert spec == read.spec and len(outputs) == len(y) == len(read.splits.valid)
+    monkeypatch.setattr(evaluate, "BATCH", 3)
+    assert read.score() == pytest.approx(found, rel=1e-9)
+
+
+def test_words_of_a_variant_that_no_model_can_follow_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch)
+    for name, changes, words in (
+        ("made_stream", {"causal": False}, "a task of a stream reads both ways"),
+        ("made_alignment", {"causal": True}, "see later steps"),
+    ):
+        with pytest.raises(InputError, match=words):
+            Read(tmp_path, name, "gru", {}, **changes)
+
+
+@every
+def test_an_encoder_reads_both_ways_whatever_the_spec_says_of_causality(
+    arch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch)
+    read = Read(tmp_path, "made_sequence", arch, {"connection": "none"}, causal=True)
+    usual = built(read.prepared.spec, arch).double()
+    assert all(torch.equal(*pair) for pair in zip(usual.parameters(), read.net.parameters(), strict=True))
+    assert read.spec.kind == read.prepared.spec.kind
+    found = read.score()
+    read.net = usual
+    assert read.score() == found
 
 
 # ---------------------------------------------------------------- building

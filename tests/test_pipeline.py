@@ -325,6 +325,40 @@ def test_a_failed_job_shows_its_three_lines_and_the_others_go_on(tmp_path: Path)
     assert not (folder / "data" / "tuned" / "digits" / "broken.json").exists()
 
 
+BESIDE: dict[str, Any] = TINY | {
+    "architectures": ["rnn"],
+    "tasks": ["digits"],
+    "seeds": [1],
+    "ablations": {"quick": ["unclipped"], "full": ["none"]},
+    "published": ["some"],
+    "overrides": TINY["overrides"]
+    | {"ablations": {"unclipped": {"tasks": ["adding"], "architectures": ["rnn"], "train": {"clip": 0.0}}}},
+}
+ROWS = """
+some: {control: {task: parity, data: {modulus: 3, train: 64, valid: 16, test: 16}, name: uniform guess}}
+"""
+
+
+def test_ablations_and_published_controls_run_beside_the_grid(tmp_path: Path) -> None:
+    """Cells outside the grid with their bases, made by the same rules; a change of one makes nothing else again."""
+    folder = clone(tmp_path / "clone", BESIDE)
+    (folder / "workflow" / "published.yaml").write_text(ROWS)
+    ran = jobs(snakemake(folder, "--", "trained"))
+    cells = ["adding-8 rnn", "adding-8 rnn+unclipped", "digits rnn"]
+    tasks = ["adding-8", "digits", "parity-3"]
+    made = [f"{what} {cell}" for what in ("train", "tune") for cell in cells]
+    assert ran == sorted([*made, *(f"{what} {task}" for what in ("controls of", "prepare") for task in tasks)])
+    for label, clip in (("rnn", 1.0), ("rnn+unclipped", 0.0)):
+        (run,) = json.loads((folder / f"data/runs/adding-8/{label}/results.json").read_text())["results"]
+        assert (run["setting"]["train"]["clip"], run["status"]) == (clip, "ok")
+    assert "Nothing to be done" in snakemake(folder, "--", "trained")
+
+    changed = json.loads(json.dumps(BESIDE))
+    changed["overrides"]["ablations"]["unclipped"]["train"] = {"clip": 5.0}
+    configure(folder, changed)
+    assert jobs(snakemake(folder, "--", "trained")) == ["train adding-8 rnn+unclipped", "tune adding-8 rnn+unclipped"]
+
+
 # ---------------------------------------------------------------- DVC
 
 

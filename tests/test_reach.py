@@ -36,7 +36,7 @@ def test_a_horizon_is_the_mean_over_seeds_and_says_how_many_lie_beyond() -> None
     (found,) = reach.horizons([cell(*seeds)])
     assert (found.task, found.arch, found.kind, found.trained) == ("copy_memory-5", "gru", "gradient", True)
     assert (found.horizon, found.seeds, found.beyond) == (5.0, 3, 1)  # of 3, 3 and, beyond the longest lag, 9
-    assert found.interval == statistics.interval([3.0, 3.0, 9.0])
+    assert found.interval == statistics.interval([3.0, 3.0, 9.0], at_least=0.0)
     assert found.lags == LAGS
     np.testing.assert_allclose(found.effects, (1.0, 0.5, 0.4, 0.1))
     np.testing.assert_allclose(found.low, (2 / 3, 0.0, 0.25, 0.0))
@@ -87,7 +87,7 @@ def test_bits_are_set_against_the_bytes_that_carry_them() -> None:
         [cell(bits={"1": 10.0, "2": 20.0, "3": 30.0}), cell(), cell(bits={"1": 1.0}, state_bytes=0)]
     )
     assert (found.bits, found.state_bytes, found.per_byte, found.seeds) == (20.0, 100, 0.2, 3)
-    assert found.interval == statistics.interval([10.0, 20.0, 30.0])
+    assert found.interval == statistics.interval([10.0, 20.0, 30.0], at_least=0.0)
 
 
 # ---------------------------------------------------------------- levels held

@@ -8,7 +8,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seqbench.analyse import costs, evidence, findings, quality, reach, verdicts
+from seqbench.analyse import (
+    across,
+    certificates,
+    claims,
+    costs,
+    evidence,
+    findings,
+    ledger,
+    matching,
+    quality,
+    reach,
+    sensitivity,
+    tuning,
+    verdicts,
+)
+from seqbench.analyse.grounds import Known
 from seqbench.analyse.summary import Summary
 from seqbench.analyse.tables import curves, metrics, table
 from seqbench.config import Plan
@@ -17,9 +32,10 @@ __all__ = ["Summary", "curves", "metrics", "summarise", "table"]
 
 
 def summarise(plan: Plan, root: Path) -> Summary:
-    """Everything the report says, from the records under `root`.
+    """Everything the report says, from the records under `root` and the two registers in workflow/.
 
-    Raises DataError where a record is missing, damaged, stale, or breaks the rules of evidence.
+    Raises DataError where a record is missing, damaged, stale, or breaks the rules of evidence; InputError where a
+    register cannot be read.
     """
     tasks = tuple(evidence.task(plan, task_id, root) for task_id in plan.task_ids)
     runs = [[evidence.cell(plan, task, arch, root) for arch in plan.architectures] for task in tasks]
@@ -27,6 +43,8 @@ def summarise(plan: Plan, root: Path) -> Summary:
     cells = tuple(cell for task, own in zip(tasks, runs, strict=True) for cell in verdicts.cells(task, own, gates))
     design = verdicts.design(plan)
     pairs = verdicts.pairs(tasks, cells, design)
+    every = (*tasks, *evidence.beside(plan, root))
+    variants = verdicts.variants(every, evidence.variants(plan, root), gates)
     measured = tuple(evidence.measured(plan, arch, root) for arch in plan.architectures)
     counted = tuple(evidence.counted(plan, arch, root) for arch in plan.architectures)
     paces = tuple(evidence.pace(plan, task_id, root) for task_id in plan.task_ids)
@@ -34,9 +52,25 @@ def summarise(plan: Plan, root: Path) -> Summary:
         one for task, own in zip(tasks, runs, strict=True) for one in evidence.reaches(plan, task.id, own, root)
     )
     curves = costs.curves(measured, counted, plan.measure)
-    laws, crossovers = costs.laws(curves), costs.crossovers(curves, plan.architectures, measured, counted)
-    held = reach.held(tasks, cells)
-    said = findings.Costs(tuple(gates.values()), measured, counted, curves, laws, crossovers)
+    known = Known(
+        tasks=every,
+        cells=cells,
+        variants=variants,
+        laws=costs.laws(curves),
+        crossovers=costs.crossovers(curves, plan.architectures, measured, counted),
+        curves=curves,
+        measured=measured,
+        counted=counted,
+        horizons=reach.horizons(reaches),
+        held=reach.held(tasks, cells),
+        fronts=costs.fronts(tasks, cells, paces),
+        stretches=reach.stretches(reaches),
+        pairs=pairs,
+        paces=paces,
+    )
+    said = findings.Costs(tuple(gates.values()), measured, counted, curves, known.laws, known.crossovers)
+    certified = certificates.certificates(tasks, cells, certificates.contexts(tasks, reaches))
+    matched = matching.matched(tasks, cells, paces, variants)
     return Summary(
         plan=plan.model_copy(update={"mirror": None}),  # where the files came from this time is no result
         tasks=tasks,
@@ -47,14 +81,24 @@ def summarise(plan: Plan, root: Path) -> Summary:
         measured=measured,
         counted=counted,
         paces=paces,
-        laws=laws,
-        crossovers=crossovers,
-        fronts=costs.fronts(tasks, cells, paces),
+        laws=tuple(known.laws),
+        crossovers=tuple(known.crossovers),
+        fronts=tuple(known.fronts),
         reaches=reaches,
-        horizons=reach.horizons(reaches),
-        stretches=reach.stretches(reaches),
-        held=held,
+        horizons=tuple(known.horizons),
+        stretches=tuple(known.stretches),
+        held=tuple(known.held),
         recalls=reach.recalls(reaches),
-        findings=findings.findings(tasks, cells, pairs, design, said, held),
+        variants=variants,
+        certificates=certified,
+        aggregates=across.aggregates(certified, cells),
+        profiles=across.profiles(certified, cells),
+        ranking=across.ranking(certified, cells),
+        sensitivity=sensitivity.sensitivity(certified, cells, matched),
+        searches=tuning.searches(tasks, cells, paces),
+        matched=matched,
+        claims=claims.decide(claims.read(), known),
+        ledger=ledger.check(ledger.read(), known),
+        findings=findings.findings(tasks, cells, pairs, design, said, known.held),
         concerns=quality.concerns(tasks, cells, said, paces),
     )

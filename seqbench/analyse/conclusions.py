@@ -13,7 +13,7 @@ Interval = tuple[float, float]
 
 
 class Aggregate(Record):
-    """One architecture over all tasks that count, on scores rescaled so that 0 is the trivial control, 1 the ceiling."""
+    """One architecture over all tasks that count, on scores rescaled: 0 is the trivial control, 1 the ceiling."""
 
     arch: str
     tasks: int
@@ -128,11 +128,12 @@ class Search(Record):
     scores: tuple[float | None, ...]
     """Mean validation score of each rate, over tuning seeds; None: a trial failed."""
     steps: int
-    """Optimiser steps of all trials together."""
+    """Optimiser steps that all trials were given; one that stops early takes fewer."""
     seconds: float | None
     """Of those, at the pace of the cell on the quiet machine."""
     expected: tuple[float | None, ...]
-    """Expected best validation score after 1, 2, ... trials drawn at random (Dodge et al. 2019, eq. 6)."""
+    """Expected best validation score after 1, 2, ... trials drawn at random, a trial being a rate with all its tuning
+    seeds (Dodge et al. 2019, eq. 6)."""
     border: bool
 
 

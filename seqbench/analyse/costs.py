@@ -252,7 +252,7 @@ def _front(task: TaskSummary, cell: Cell, time: CellTime | None, target: float |
         arch=cell.arch,
         score=cell.mean,
         seconds=fmean(taken) if taken else None,
-        interval=statistics.interval(taken) if taken else None,
+        interval=statistics.interval(taken, at_least=0.0) if taken else None,
         to_target=fmean(reached) * step if reached and step is not None else None,
         reached=len(reached),
         target=target,

@@ -31,20 +31,20 @@ T = TypeVar("T")
 
 def task(plan: Plan, task_id: str, root: Path) -> TaskSummary:
     """A task id's data and controls. Raises DataError where they do not belong together."""
-    setting = plan.cell(task_id, plan.architectures[0])
-    kind = tasks.find(setting.task)
+    data = plan.data[task_id]
+    kind = tasks.find(data.task)
     path = root / "prepared" / task_id / "manifest.json"
     manifest = Manifest.read(path, f"prepare it: seqbench prepare {task_id}")
-    if (manifest.task, manifest.settings) != (setting.task, setting.task_settings):
+    if (manifest.task, manifest.settings) != (data.task, data.settings):
         raise DataError(
             "prepared with other settings than the plan's", str(path), f"prepare again: seqbench prepare {task_id}"
         )
     controls = _controls(root / "runs" / task_id / "controls.json", task_id, manifest)
-    level = setting.task_settings.get(kind.KNOB)
+    level = data.settings.get(kind.KNOB)
     number = level if isinstance(level, int | float) and not isinstance(level, bool) else None
     return TaskSummary(
         id=task_id,
-        name=setting.task,
+        name=data.task,
         title=kind.TITLE,
         family=kind.FAMILY,
         knob=kind.KNOB,
@@ -55,7 +55,7 @@ def task(plan: Plan, task_id: str, root: Path) -> TaskSummary:
         sizes=manifest.sizes,
         defects=manifest.defects,
         data_digest=manifest.digest,
-        sources=_sources(tasks.build(setting.task, setting.task_settings).sources(), root),
+        sources=_sources(tasks.build(data.task, data.settings).sources(), root),
         controls=controls.controls,
         differences=cores.differences(manifest.spec, plan.architectures),
     )
@@ -89,33 +89,45 @@ def _sources(names: tuple[str, ...], root: Path) -> tuple[DataSource, ...]:
     )
 
 
-def cell(plan: Plan, of: TaskSummary, arch: str, root: Path) -> Evidence:
+def beside(plan: Plan, root: Path) -> tuple[TaskSummary, ...]:
+    """Data and controls of the task ids that are not in the grid: those of variants and of published controls."""
+    return tuple(task(plan, task_id, root) for task_id in plan.data if task_id not in plan.task_ids)
+
+
+def variants(plan: Plan, root: Path) -> tuple[Evidence, ...]:
+    """The runs of every cell beside the grid, checked as those of the grid are."""
+    ids = dict.fromkeys(config.identity(cell) for cell in plan.variants)
+    of = {task_id: task(plan, task_id, root) for task_id in ids}
+    return tuple(cell(plan, of[config.identity(one)], one.label, root) for one in plan.variants)
+
+
+def cell(plan: Plan, of: TaskSummary, label: str, root: Path) -> Evidence:
     """The runs of a cell, one per seed of the plan, each checked. Seeds outside the plan are left aside."""
-    setting = plan.cell(of.id, arch)
-    folder = root / "runs" / of.id / arch
+    setting, seeds = plan.cell(of.id, label), plan.seeds_of(of.id, label)
+    folder = root / "runs" / of.id / label
     path = folder / "results.json"
-    again = f"train it: seqbench train {of.id} {arch}"
-    tuned_path = root / "tuned" / of.id / f"{arch}.json"
-    tuned = Tuned.read(tuned_path, f"tune it: seqbench tune {of.id} {arch}")
+    again = f"train it: seqbench train {of.id} {label}"
+    tuned_path = root / "tuned" / of.id / f"{label}.json"
+    tuned = Tuned.read(tuned_path, f"tune it: seqbench tune {of.id} {label}")
     runs = Runs.read(path, again)
     for record, place in ((tuned, tuned_path), (runs, path)):
-        if (record.task, record.arch) != (of.id, arch):
+        if (record.task, record.arch) != (of.id, label):
             raise DataError(f"holds the cell {record.task} {record.arch}", str(place), again)
     by_seed = {result.seed: result for result in runs.results}
     if len(by_seed) != len(runs.results):
         raise DataError("a seed stands twice", str(path), again)
-    for seed in plan.seeds:
+    for seed in seeds:
         if seed not in by_seed:
             raise DataError(f"seed {seed} is missing", str(path), again)
         _check(by_seed[seed], of, setting, tuned, path, again)
     return Evidence(
         task=of.id,
-        arch=arch,
+        arch=setting.arch,
         setting=setting,
         tuned=tuned,
-        results=tuple(by_seed[seed] for seed in plan.seeds),
-        provenances=_provenances(plan, folder / "provenance.json", again),
-        commands=tuple(config.reproduce(plan, of.id, arch, seed) for seed in plan.seeds),
+        results=tuple(by_seed[seed] for seed in seeds),
+        provenances=_provenances(seeds, folder / "provenance.json", again),
+        commands=tuple(config.reproduce(plan, of.id, label, seed) for seed in seeds),
     )
 
 
@@ -157,12 +169,12 @@ def _check_choice(result: Result, of: TaskSummary, where: str, again: str) -> No
         raise DataError(what, where, again)
 
 
-def _provenances(plan: Plan, path: Path, again: str) -> tuple[Provenance, ...]:
+def _provenances(seeds: Sequence[int], path: Path, again: str) -> tuple[Provenance, ...]:
     runs = RunProvenances.read(path, again).runs
-    for seed in plan.seeds:
+    for seed in seeds:
         if str(seed) not in runs:
             raise DataError(f"no provenance of seed {seed}", str(path), again)
-    return tuple(runs[str(seed)] for seed in plan.seeds)
+    return tuple(runs[str(seed)] for seed in seeds)
 
 
 def gates(plan: Plan, arch: str, root: Path) -> Gates:
@@ -235,6 +247,7 @@ def _reaches(plan: Plan, cell: Evidence, found: Reaches, path: Path, fix: str) -
             "keys": keys,
             "reaches": tuple(one for one in found.reaches if one.seed in plan.seeds),
             "extrapolations": tuple(one for one in found.extrapolations if one.seed in plan.seeds),
+            "contexts": tuple(one for one in found.contexts if one.seed in plan.seeds),
             "bits": {seed: bits for seed, bits in found.bits.items() if int(seed) in plan.seeds},
         }
     )

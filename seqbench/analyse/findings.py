@@ -102,7 +102,8 @@ def _design(design: Design) -> Iterator[Finding]:
     if design.comparisons and not design.testable:
         yield Finding(
             kind="design",
-            text=f"Not testable with {_seeds(design.seeds)}: no pair of architectures can be called different",
+            text=f"Not testable with {_seeds(design.seeds)}: no pair of architectures can be called different; "
+            f"{design.seeds_needed} would do",
             detail=f"With {_seeds(design.seeds)} a side an exact test reaches p = {number(design.smallest_p)} at best, "
             f"after Holm's correction over {design.comparisons} comparisons {number(design.smallest_p_holm)}",
             anchor="pairs",

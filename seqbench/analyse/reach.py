@@ -46,7 +46,7 @@ def _horizon(cell: Reaches, seeds: Sequence[Reach]) -> Horizon:
         low=tuple(relative.min(axis=0).tolist()),
         high=tuple(relative.max(axis=0).tolist()),
         horizon=float(np.mean(lags)),
-        interval=statistics.interval(lags),
+        interval=statistics.interval(lags, at_least=0.0),
         seeds=len(seeds),
         beyond=sum(reach.horizon is None for reach in seeds),
     )
@@ -79,7 +79,7 @@ def recalls(reaches: Sequence[Reaches]) -> tuple[Recall, ...]:
             task=cell.task,
             arch=cell.arch,
             bits=(mean := float(np.mean(list(cell.bits.values())))),
-            interval=statistics.interval(list(cell.bits.values())),
+            interval=statistics.interval(list(cell.bits.values()), at_least=0.0),
             state_bytes=cell.state_bytes,
             per_byte=mean / cell.state_bytes,
             seeds=len(cell.bits),
@@ -87,6 +87,19 @@ def recalls(reaches: Sequence[Reaches]) -> tuple[Recall, ...]:
         for cell in reaches
         if cell.bits and cell.state_bytes
     )
+
+
+def contexts(reaches: Sequence[Reaches]) -> dict[str, dict[str, dict[int, list[float]]]]:
+    """By task id, architecture and steps that may be seen: the finite scores, one per seed.
+
+    Scores are of the metric that `Allowed` names: of a task with one of another kind it is the loss.
+    """
+    found: dict[str, dict[str, dict[int, list[float]]]] = {}
+    for cell in reaches:
+        for one in cell.contexts:
+            scores = found.setdefault(cell.task, {}).setdefault(cell.arch, {}).setdefault(one.steps, [])
+            scores += [] if one.score is None else [one.score]
+    return found
 
 
 # ---------------------------------------------------------------- levels held

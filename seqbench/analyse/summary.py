@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
+from seqbench.analyse.conclusions import (
+    Aggregate,
+    Certificate,
+    Claim,
+    Matched,
+    Profile,
+    Ranking,
+    Reproduction,
+    Search,
+    Sensitivity,
+)
 from seqbench.config import Plan
 from seqbench.measurements import Counted, Gates, Measured, Pace, Quantity, Reaches, Track
 from seqbench.records import Control, Provenance, Record, Result, Setting, Spec, Tuned
@@ -68,7 +79,7 @@ class Mean(Record):
 
     mean: float
     interval: tuple[float, float] | None
-    """95 % bootstrap interval; None with one seed."""
+    """95 % interval; None with one seed."""
     seeds: int
 
 
@@ -85,8 +96,10 @@ class Cell(Record):
     mean: float | None
     """None where no seed finished."""
     interquartile_mean: float | None
+    interquartile_interval: tuple[float, float] | None
+    """95 % interval of it; None with one seed."""
     interval: tuple[float, float] | None
-    """95 % bootstrap interval of the mean; None with one seed."""
+    """95 % interval of the mean; None with one seed."""
     others: dict[str, Mean]
     """Every other test metric, over the seeds that finished."""
     against_control: Literal["better", "no better", "undecided"]
@@ -129,6 +142,8 @@ class Pair(Record):
     interval: tuple[float, float] | None
     improvement: float
     """Probability that a run of a beats a run of b; ties count half."""
+    improvement_interval: tuple[float, float] | None
+    """95 %; None with one seed."""
     p: float
     p_holm: float
     winner: str | None
@@ -145,6 +160,8 @@ class Pair(Record):
                 "difference": None if self.difference is None else -self.difference,
                 "interval": self.interval and (-self.interval[1], -self.interval[0]),
                 "improvement": 1 - self.improvement,
+                "improvement_interval": self.improvement_interval
+                and (1 - self.improvement_interval[1], 1 - self.improvement_interval[0]),
             }
         )
 
@@ -159,6 +176,8 @@ class Design(Record):
     smallest_p: float
     """Smallest attainable exact two-sided p of one pair."""
     smallest_p_holm: float
+    seeds_needed: int
+    """Seeds a side with which the smallest p, corrected, reaches the level."""
     testable: bool
 
 
@@ -342,6 +361,17 @@ class Summary(Record):
     stretches: tuple[Stretch, ...]
     held: tuple[Held, ...]
     recalls: tuple[Recall, ...]
+    variants: tuple[Cell, ...]
+    """Cells beside the grid: ablations with their bases, and published rows that were run."""
+    certificates: tuple[Certificate, ...]
+    aggregates: tuple[Aggregate, ...]
+    profiles: tuple[Profile, ...]
+    ranking: Ranking
+    sensitivity: Sensitivity
+    searches: tuple[Search, ...]
+    matched: tuple[Matched, ...]
+    claims: tuple[Claim, ...]
+    ledger: tuple[Reproduction, ...]
     findings: tuple[Finding, ...]
     concerns: tuple[Concern, ...]
 

@@ -48,6 +48,7 @@ def _cell(task: TaskSummary, run: Evidence, worst: float, refused: str) -> Cell:
         failures=dict(sorted(Counter(r.status for r in run.results if r.status != "ok").items())),
         mean=float(np.mean(counted)) if finished else None,
         interquartile_mean=statistics.interquartile_mean(counted) if finished else None,
+        interquartile_interval=statistics.interquartile_interval(counted) if finished else None,
         interval=interval,
         others=_others(task.spec.metric, run),
         against_control=_against(task, interval, finished),
@@ -81,6 +82,15 @@ def _against(
     return "better" if beyond else "no better"
 
 
+def variants(tasks: Sequence[TaskSummary], runs: Sequence[Evidence], gates: Mapping[str, Gates]) -> tuple[Cell, ...]:
+    """Statistics of cells beside the grid, in the order given; they have no rank."""
+    of = {task.id: [run for run in runs if run.task == task.id] for task in tasks}
+    found = {
+        (cell.task, cell.evidence.setting.label): cell for task in tasks for cell in cells(task, of[task.id], gates)
+    }
+    return tuple(found[run.task, run.setting.label].model_copy(update={"rank": 0}) for run in runs)
+
+
 def design(plan: Plan) -> Design:
     """What the plan can show at all: the smallest p of one pair, before and after Holm over all pairs."""
     comparisons = len(plan.task_ids) * math.comb(len(plan.architectures), 2)
@@ -92,6 +102,7 @@ def design(plan: Plan) -> Design:
         level=statistics.LEVEL,
         smallest_p=smallest,
         smallest_p_holm=corrected,
+        seeds_needed=statistics.seeds_needed(comparisons),
         testable=comparisons > 0 and corrected <= statistics.LEVEL,
     )
 
@@ -119,6 +130,7 @@ def _pair(task: TaskSummary, a: Cell, b: Cell) -> Pair:
         difference=float(np.mean(a.counted) - np.mean(b.counted)) if both else None,
         interval=statistics.interval(a.counted, b.counted) if both else None,
         improvement=statistics.improvement(left, right),
+        improvement_interval=statistics.improvement_interval(left, right),
         p=statistics.exact_p(left, right),
         p_holm=1.0,
         winner=None,

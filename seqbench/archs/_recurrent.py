@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 State = tuple[tuple[Tensor, ...], ...]
 """Per layer its state tensors, each (batch, width)."""
+Weights = Sequence[Tensor]
+"""Of one direction of a layer: w_ih, w_hh, b_ih, b_hh."""
+RUN: dict[str, Any] = {"LSTM": torch.lstm, "GRU": torch.gru, "RNN_TANH": torch.rnn_tanh}
+"""What runs a layer with given weights."""
 
 
 class Recurrent(nn.Module):
@@ -23,6 +27,20 @@ class Recurrent(nn.Module):
     1997); an odd width is then a ValueError. `orthogonal` makes the recurrent matrix of every gate
     orthogonal (Saxe et al. 2014), so that the untrained state neither fades nor grows through it;
     all other weights keep torch's U(-1/sqrt(hidden), 1/sqrt(hidden)).
+
+    In training only:
+
+    - `dropout` drops what one layer gives to the next (Zaremba et al. 2014), hence nothing where
+      there is one layer; anew at each step, or, if `variational`, the same columns of an item at
+      all steps of a call (Gal & Ghahramani 2016, sec. 4). `variational` with one layer is a ValueError.
+    - `recurrent_dropout` drops entries of the recurrent matrices, the same at all steps of a call
+      and for all its items (DropConnect; Merity et al. 2018, sec. 2).
+    - `truncate` cuts the gradient by the state after every so many steps, counted from the first
+      of a call (truncated back-propagation through time, Williams & Peng 1990); 0: nowhere.
+      Outputs stay the same. A loss at the last step alone then trains on the steps since the last
+      cut, 1 to `truncate` of them. Of a core that reads both ways it is a ValueError.
+
+    Kept values are scaled by 1 / (1 - p). A call is one of `forward`, `carry`, `plain` or `step`.
     """
 
     LAYER: ClassVar[type[nn.RNN | nn.LSTM | nn.GRU]]
@@ -30,18 +48,38 @@ class Recurrent(nn.Module):
     STATES: ClassVar[int] = 1
     """State tensors of a layer."""
 
-    def __init__(self, width: int, *, length: int, causal: bool, layers: int, dropout: float, orthogonal: bool) -> None:
+    def __init__(
+        self,
+        width: int,
+        *,
+        length: int,
+        causal: bool,
+        layers: int,
+        dropout: float,
+        orthogonal: bool,
+        recurrent_dropout: float = 0.0,
+        variational: bool = False,
+        truncate: int = 0,
+    ) -> None:
         super().__init__()
         if layers < 1:
             raise ValueError(f"layers must be 1 or more, not {layers}")
         if width % 2 and not causal:
             raise ValueError(f"reading both ways needs an even width, not {width}")
+        if variational and layers == 1:
+            raise ValueError("variational dropout is between layers, and there is one: set layers to 2 or more")
+        if truncate < 0:
+            raise ValueError(f"truncate must be 0 or more, not {truncate}")
+        if truncate and not causal:
+            raise ValueError("truncate cuts gradients of a core that reads forwards, and this one reads both ways")
         self.causal = causal
         hidden = width if causal else width // 2
         self.layers = nn.ModuleList(
             self.LAYER(width, hidden, batch_first=True, bidirectional=not causal) for _ in range(layers)
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = _OneMask(dropout) if variational else nn.Dropout(dropout)
+        self.recurrent_dropout = nn.Dropout(recurrent_dropout)
+        self.truncate = truncate
         if orthogonal:
             for gate in self.gates("weight_hh"):
                 nn.init.orthogonal_(gate)
@@ -63,7 +101,7 @@ class Recurrent(nn.Module):
         for index, layer in enumerate(self.layers):
             if index:
                 x = self.dropout(x)
-            x = _both_ways(cast(nn.RNNBase, layer), x, lengths)
+            x = _both_ways(self._drawn(layer), x, lengths)
         return x
 
     def carry(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
@@ -76,7 +114,7 @@ class Recurrent(nn.Module):
             if index:
                 x = self.dropout(x)
             before = tuple(part[None] for part in state[index]) if state else None
-            x, last = layer(x, before if before is None or self.STATES > 1 else before[0])
+            x, last = self._forwards(self._drawn(layer), x, before if before is None or self.STATES > 1 else before[0])
             after.append(tuple(part[0] for part in (last if self.STATES > 1 else (last,))))
         return x, tuple(after)
 
@@ -89,9 +127,11 @@ class Recurrent(nn.Module):
         for index, layer in enumerate(self.layers):
             if index:
                 x = self.dropout(x)
-            weights = cast(nn.RNNBase, layer).all_weights[0]
+            weights = self._drawn(layer).all_weights[0]
             state, outputs = (torch.zeros_like(x[:, 0]),) * self.STATES, []
-            for x_t in x.unbind(1):
+            for step, x_t in enumerate(x.unbind(1)):
+                if self.training and self.truncate and step % self.truncate == 0:
+                    state = tuple(part.detach() for part in state)
                 state = self.cell(x_t, state, weights)
                 outputs.append(state[0])
             x = torch.stack(outputs, dim=1)
@@ -101,23 +141,90 @@ class Recurrent(nn.Module):
         """One time step: x_t (batch, width), state -> (batch, width), state. The first state is None.
 
         Uses the layers' weights in the cell functions: `nn.LSTM` on length 1 is many times slower.
+        In training each step is a call, with draws of its own and no cut: that is for whoever holds the state.
         """
         after = []
         for index, layer in enumerate(self.layers):
             if index:
                 x_t = self.dropout(x_t)
             before = state[index] if state else (torch.zeros_like(x_t),) * self.STATES
-            after.append(self.cell(x_t, before, cast(nn.RNNBase, layer).all_weights[0]))
+            after.append(self.cell(x_t, before, self._drawn(layer).all_weights[0]))
             x_t = after[-1][0]
         return x_t, tuple(after)
 
+    def _drawn(self, layer: nn.Module) -> nn.RNNBase | _Dropped:
+        """The layer, or what stands for it while entries of its recurrent matrices are dropped."""
+        whole = cast(nn.RNNBase, layer)
+        dropping = self.training and self.recurrent_dropout.p > 0
+        return _Dropped(whole, self.recurrent_dropout) if dropping else whole
+
+    def _forwards(self, layer: nn.RNNBase | _Dropped, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """A causal layer over x (batch, time, width), on from its state; in training with cut gradients."""
+        if not (self.training and 0 < self.truncate < x.shape[1]):
+            return layer(x, state)
+        outputs: list[Tensor] = []
+        for window in torch.split(x, self.truncate, dim=1):
+            if outputs:
+                state = tuple(part.detach() for part in state) if self.STATES > 1 else state.detach()
+            out, state = layer(window, state)
+            outputs.append(out)
+        return torch.cat(outputs, dim=1), state
+
     @staticmethod
-    def cell(x_t: Tensor, state: tuple[Tensor, ...], weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def cell(x_t: Tensor, state: tuple[Tensor, ...], weights: Weights) -> tuple[Tensor, ...]:
         """The layer's equation for one step; weights are (w_ih, w_hh, b_ih, b_hh). Returns (h_t, ...)."""
         raise NotImplementedError
 
 
-def _both_ways(layer: nn.RNNBase, x: Tensor, lengths: Tensor | None) -> Tensor:
+class _OneMask(nn.Dropout1d):
+    """Dropout of x (batch, time, width), or of one step (batch, width): a column of an item at all steps or none."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        steps = x if x.ndim == 3 else x[:, None]
+        return super().forward(steps.transpose(1, 2)).transpose(1, 2).reshape(x.shape)
+
+
+class _Dropped:
+    """A layer for one call, entries of its recurrent matrices dropped; called as the layer itself is.
+
+    Through torch's functions of weights: an `nn.LSTM` whose weights are replaced warns.
+    """
+
+    def __init__(self, layer: nn.RNNBase, dropout: nn.Dropout) -> None:
+        self.layer = layer
+        self.all_weights = [[w_ih, dropout(w_hh), b_ih, b_hh] for w_ih, w_hh, b_ih, b_hh in layer.all_weights]
+        if torch.backends.cudnn.is_acceptable(layer.all_weights[0][0]):  # type: ignore[no-untyped-call]
+            self._compact()
+
+    def _compact(self) -> None:
+        """Put copies of all weights into one block of memory, as the layer's own are: without, cuDNN warns."""
+        self.all_weights = [
+            [w_ih.clone(), w_hh, b_ih.clone(), b_hh.clone()] for w_ih, w_hh, b_ih, b_hh in self.all_weights
+        ]
+        mode = torch.backends.cudnn.rnn.get_cudnn_mode(self.layer.mode)  # type: ignore[no-untyped-call]
+        sizes = self.layer.input_size, mode, self.layer.hidden_size, 0, 1
+        flat = self._flat()
+        with torch.no_grad(), torch.cuda.device_of(flat[0]):  # type: ignore[no-untyped-call]
+            torch._cudnn_rnn_flatten_weight(flat, 4, *sizes, True, self.layer.bidirectional)
+
+    def _flat(self) -> list[Tensor]:
+        return [weight for weights in self.all_weights for weight in weights]
+
+    def __call__(self, x: Any, state: Any = None) -> tuple[Any, Any]:
+        """x (batch, time, width) or packed, and a state or None -> outputs in the form of x, and the last state."""
+        layer, packed = self.layer, isinstance(x, PackedSequence)
+        values, batch = (x.data, int(x.batch_sizes[0])) if packed else (x, len(x))
+        if state is None:
+            state = _zeros(layer, values, batch, 1 + layer.bidirectional)
+        before, after = ((x.batch_sizes,), ()) if packed else ((), (True,))
+        found = RUN[layer.mode](
+            values, *before, state, self._flat(), True, 1, 0.0, layer.training, layer.bidirectional, *after
+        )
+        out = PackedSequence(found[0], *x[1:]) if packed else found[0]
+        return out, found[1:] if len(found) > 2 else found[1]
+
+
+def _both_ways(layer: nn.RNNBase | _Dropped, x: Tensor, lengths: Tensor | None) -> Tensor:
     """A bidirectional layer on a padded batch; what comes out beyond an item's length means nothing.
 
     Packed on CUDA, where cuDNN has kernels for it. ATen's packed loop on the CPU is two to six
@@ -127,20 +234,30 @@ def _both_ways(layer: nn.RNNBase, x: Tensor, lengths: Tensor | None) -> Tensor:
         both: Tensor = layer(x)[0]
         return both
     if x.device.type != "cpu":
-        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-        return pad_packed_sequence(layer(packed)[0], batch_first=True, total_length=x.shape[1])[0]
+        return packed(layer, x, lengths)
+    whole = layer.layer if isinstance(layer, _Dropped) else layer
     weights = layer.all_weights[0], layer.all_weights[1]
-    forwards, backwards = _pass(layer, x, weights[0]), _pass(layer, turned(x, lengths), weights[1])
+    forwards, backwards = _pass(whole, x, weights[0]), _pass(whole, turned(x, lengths), weights[1])
     return torch.cat((forwards, turned(backwards, lengths)), dim=2)
 
 
-def _pass(layer: nn.RNNBase, x: Tensor, weights: Sequence[Tensor]) -> Tensor:
+def packed(layer: nn.RNNBase | _Dropped, x: Tensor, lengths: Tensor) -> Tensor:
+    """A layer over packed sequences: x (batch, time, width), lengths (batch,) -> (batch, time, width)."""
+    there = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+    return pad_packed_sequence(layer(there)[0], batch_first=True, total_length=x.shape[1])[0]
+
+
+def _pass(layer: nn.RNNBase, x: Tensor, weights: Weights) -> Tensor:
     """One direction of a layer over x (batch, time, width), from a state of zeros."""
-    run = {"LSTM": torch.lstm, "GRU": torch.gru, "RNN_TANH": torch.rnn_tanh}[layer.mode]
-    zeros = x.new_zeros(1, len(x), layer.hidden_size)
-    start = (zeros, zeros) if layer.mode == "LSTM" else zeros
-    out: Tensor = run(x, start, list(weights), True, 1, 0.0, layer.training, False, True)[0]  # type: ignore[operator]
+    start = _zeros(layer, x, len(x), 1)
+    out: Tensor = RUN[layer.mode](x, start, list(weights), True, 1, 0.0, layer.training, False, True)[0]
     return out
+
+
+def _zeros(layer: nn.RNNBase, like: Tensor, batch: int, ways: int) -> Any:
+    """The first state of a layer, as it takes it."""
+    zeros = like.new_zeros(ways, batch, layer.hidden_size)
+    return (zeros, zeros) if layer.mode == "LSTM" else zeros
 
 
 def turned(x: Tensor, lengths: Tensor) -> Tensor:

@@ -6,15 +6,20 @@ n = tanh(W_n x_t + b_n + r * (U_n h_{t-1} + c_n)),  h_t = (1 - z) * n + z * h_{t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
-from seqbench.archs._recurrent import Recurrent
+from seqbench.archs._recurrent import Recurrent, Weights
 
 VERSION = 1
-SETTINGS = {"layers": 1, "dropout": 0.0, "orthogonal": True}
+SETTINGS = {
+    "layers": 1,
+    "dropout": 0.0,
+    "orthogonal": True,
+    "recurrent_dropout": 0.0,
+    "variational": False,
+    "truncate": 0,
+}
 
 
 class Core(Recurrent):
@@ -24,6 +29,6 @@ class Core(Recurrent):
     GATES = 3
 
     @staticmethod
-    def cell(x_t: Tensor, state: tuple[Tensor, ...], weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def cell(x_t: Tensor, state: tuple[Tensor, ...], weights: Weights) -> tuple[Tensor, ...]:
         """(h_{t-1},) -> (h_t,)."""
         return (torch.gru_cell(x_t, state[0], *weights),)

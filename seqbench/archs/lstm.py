@@ -6,16 +6,23 @@ c_t = f * c_{t-1} + i * g,  h_t = o * tanh(c_t).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from seqbench.archs._recurrent import Recurrent
+from seqbench.archs._recurrent import Recurrent, Weights
 
 VERSION = 1
-SETTINGS = {"layers": 1, "dropout": 0.0, "orthogonal": True, "forget_bias": 1.0}
+SETTINGS = {
+    "layers": 1,
+    "dropout": 0.0,
+    "orthogonal": True,
+    "forget_bias": 1.0,
+    "recurrent_dropout": 0.0,
+    "variational": False,
+    "truncate": 0,
+}
 
 
 class Core(Recurrent):
@@ -32,6 +39,6 @@ class Core(Recurrent):
                 nn.init.constant_(gate, value)
 
     @staticmethod
-    def cell(x_t: Tensor, state: tuple[Tensor, ...], weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def cell(x_t: Tensor, state: tuple[Tensor, ...], weights: Weights) -> tuple[Tensor, ...]:
         """(h_{t-1}, c_{t-1}) -> (h_t, c_t)."""
         return torch.lstm_cell(x_t, state, *weights)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
-from seqbench.archs._recurrent import Recurrent
+from seqbench.archs._recurrent import Recurrent, Weights
 
 VERSION = 1
-SETTINGS = {"layers": 1, "dropout": 0.0, "orthogonal": True}
+SETTINGS = {
+    "layers": 1,
+    "dropout": 0.0,
+    "orthogonal": True,
+    "recurrent_dropout": 0.0,
+    "variational": False,
+    "truncate": 0,
+}
 
 
 class Core(Recurrent):
@@ -20,6 +25,6 @@ class Core(Recurrent):
     GATES = 1
 
     @staticmethod
-    def cell(x_t: Tensor, state: tuple[Tensor, ...], weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def cell(x_t: Tensor, state: tuple[Tensor, ...], weights: Weights) -> tuple[Tensor, ...]:
         """(h_{t-1},) -> (h_t,)."""
         return (torch.rnn_tanh_cell(x_t, state[0], *weights),)

@@ -85,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
     for name in ("prepare", "control", "tune", "train", "pace", "reach"):
         subparsers[name].add_argument("task", help="a task (adding) or task id (adding-50)")
     for name in ("tune", "train"):
-        subparsers[name].add_argument("arch", help="an architecture (lstm)")
+        subparsers[name].add_argument("arch", help="an architecture (lstm), or a variant of it (lstm+no_clipping)")
     for name in ("prepare", "tune", "train"):
         subparsers[name].add_argument("--setting", help="the resolved setting as JSON, as the DAG gives it")
     for name in ("train", "reach"):

@@ -25,12 +25,15 @@ def say(text: str) -> None:
 def plan(args: argparse.Namespace) -> config.Plan:
     """The plan of params.yaml, or of --config, with --preset and --set applied.
 
-    A task that the command line names need not be among those of params.yaml.
+    A task that the command line names need not be among those of params.yaml; nor need what the label of a cell
+    names (lstm+no_clipping), and nothing else that runs beside the grid is then looked at.
     """
-    found = _planned(args, {})
-    named = tasks.name_of(getattr(args, "task", ""))
+    word = getattr(args, "task", "")
+    changes = config.alone(word, args.arch) if "arch" in args else {}
+    found = _planned(args, changes)
+    named = tasks.name_of(word)
     if named in tasks.names() and named not in map(tasks.name_of, found.task_ids):
-        return _planned(args, {"tasks": [named]})
+        return _planned(args, changes | {"tasks": [named]})
     return found
 
 
@@ -67,11 +70,10 @@ def read_json(text: str, option: str) -> dict[str, Any]:
 
 
 def settings(args: argparse.Namespace) -> list[Setting]:
-    """The cells meant by TASK ARCH: of --setting (one cell, as the DAG calls it) or of the plan."""
+    """The cells meant by TASK and ARCH or its variant: of --setting (one cell, as the DAG calls it) or of the plan."""
     if args.setting is not None:
         return [config.typed(Setting, read_json(args.setting, "--setting"), "--setting")]
-    found = plan(args)
-    return [found.cell(task_id, args.arch) for task_id in found.expand(args.task)]
+    return plan(args).cells_of(args.task, args.arch)
 
 
 def by_task(args: argparse.Namespace) -> dict[str, list[Setting]]:

@@ -23,7 +23,13 @@ def plan(args: argparse.Namespace) -> None:
         found.model_copy(update={"mirror": None}).write(args.to)  # an address of this machine, maybe with a password
     print(f"preset {found.preset} ({found.preset_reason}); device {found.device} ({found.device_reason})")
     print(f"{len(found.cells)} cells x {len(found.seeds)} seeds: {', '.join(found.task_ids)}")
+    if found.variants:
+        runs = sum(len(found.seeds_of(config.identity(cell), cell.label)) for cell in found.variants)
+        print(f"{len(found.variants)} variants (cells beside these), {runs} runs")
     print(f"architectures: {', '.join(found.architectures)}")
+    for what, names in (("ablations", found.ablations), ("published", found.published)):
+        if names:
+            print(f"{what}: {', '.join(names)}")
 
 
 def fetch(args: argparse.Namespace) -> None:
@@ -62,8 +68,7 @@ def prepare(args: argparse.Namespace) -> None:
         wanted = [(args.task, plans.read_json(args.setting, "--setting"))]
     else:
         found = plans.plan(args)
-        cells = [found.cell(task_id, found.architectures[0]) for task_id in found.expand(args.task)]
-        wanted = [(cell.task, cell.task_settings) for cell in cells]
+        wanted = [(found.data[id].task, found.data[id].settings) for id in found.expand(args.task, beside=True)]
     for task, settings in wanted:
         name = tasks.name_of(task)
         manifest = prepare(name, settings, args.root)
@@ -76,7 +81,8 @@ def control(args: argparse.Namespace) -> None:
     """Score the controls of a task."""
     from seqbench.prepare import controls
 
-    for task_id in [args.task] if (args.root / "prepared" / args.task).is_dir() else plans.plan(args).expand(args.task):
+    known = (args.root / "prepared" / args.task).is_dir()
+    for task_id in [args.task] if known else plans.plan(args).expand(args.task, beside=True):
         record = controls(task_id, args.root)
         for one in record.controls:
             plans.say(f"{task_id} {one.kind} control '{one.name}': {record.metric} {one.metrics[record.metric]:.6g}")
@@ -110,9 +116,9 @@ def _tuned_rate(setting: Setting, args: argparse.Namespace, device: Any, tell: C
     from seqbench.records import Tuned
 
     task_id = config.identity(setting)
-    path = args.root / "tuned" / task_id / f"{setting.arch}.json"
+    path = args.root / "tuned" / task_id / f"{setting.label}.json"
     if path.exists():
-        tuned = Tuned.read(path, f"tune it again: seqbench tune {task_id} {setting.arch}")
+        tuned = Tuned.read(path, f"tune it again: seqbench tune {task_id} {setting.label}")
         if tuned.key == tune.tuning_key(setting, Prepared(args.root / "prepared" / task_id).manifest.digest):
             return tuned.learning_rate
     return tune.tune(setting, args.root, device, tell).learning_rate
@@ -124,7 +130,7 @@ def tune(args: argparse.Namespace) -> None:
 
     device.deterministic()
     for setting in plans.settings(args):
-        name = f"{config.identity(setting)} {setting.arch}"
+        name = f"{config.identity(setting)} {setting.label}"
         _ensure_data(setting, args)
         with device.lease(plans.device(args)) as here:
             tune.tune(setting, args.root, here, lambda text, name=name: plans.say(f"{name}: {text}"))  # type: ignore[misc]
@@ -136,8 +142,9 @@ def train(args: argparse.Namespace) -> None:
 
     device.deterministic()
     for setting in plans.settings(args):
-        name = f"{config.identity(setting)} {setting.arch}"
-        seeds = tuple(dict.fromkeys(args.seed or plans.plan(args).seeds))
+        name = f"{config.identity(setting)} {setting.label}"
+        own = args.seed or plans.plan(args).seeds_of(config.identity(setting), setting.label)
+        seeds = tuple(dict.fromkeys(own))
         whole = not args.seed or args.setting is not None  # a seed tried by hand leaves the cell's files alone
         if set(seeds) & set(setting.tune.seeds):
             raise InputError("a tuning seed cannot be reported", "--seed", f"other than {setting.tune.seeds}")

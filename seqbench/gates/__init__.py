@@ -37,6 +37,8 @@ WORK: dict[Gate, Callable[[Build, Spec], Iterator[Finding]]] = {
     "clipping": weights.clipping,
 }
 """In this order: a fault of an earlier gate may make later ones fail as well."""
+STILL = {"dropout": 0.0, "recurrent_dropout": 0.0, "truncate": 0}
+"""Settings of training alone, and what turns them off."""
 
 
 def _applies(gate: Gate, spec: Spec) -> bool:
@@ -76,7 +78,7 @@ def _unchecked(gate: Gate, spec: Spec, error: Exception) -> Check:
 def _kind(spec: Spec, arch: str, core_settings: Mapping[str, Any]) -> list[Check]:
     """The gates that apply to one kind of model."""
     applying = [gate for gate in WORK if _applies(gate, spec)]
-    still = {key: 0.0 if key == "dropout" else value for key, value in core_settings.items()}
+    still = {key: STILL.get(key, value) for key, value in core_settings.items()}
     try:
         width = cases.narrowest(spec, arch, still)
     except SeqbenchError as error:

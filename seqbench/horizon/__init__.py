@@ -1,7 +1,8 @@
 """How far back the runs of a cell remember: horizons, scores on longer sequences, bits recalled.
 
 Nothing here reads a run's test split: horizons are seen on items of validation, longer sequences are drawn anew.
-`effects` says what inputs do to later answers; `longer` scores longer sequences and counts bits.
+`effects` says what inputs do to later answers; `contexts` scores models that see only the last steps; `longer` scores
+longer sequences and counts bits.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from seqbench.apply import Run
 from seqbench.config import MeasureSettings
 from seqbench.device import Witness
 from seqbench.errors import DataError
+from seqbench.horizon.contexts import allowed
 from seqbench.horizon.effects import gradients, interventions, items
 from seqbench.horizon.longer import Say, bits, extrapolations
 from seqbench.measurements import Reach, Reaches
@@ -52,6 +54,7 @@ def reaches(
         trained_length=data.spec.length if data.spec.outputs == "stream" else data.manifest.arrays["train.x"].shape[1],
         reaches=() if skipped else tuple(_horizons(runs, data, settings, device, say)),
         extrapolations=() if skipped else tuple(extrapolations(setting, runs, settings, device, say)),
+        contexts=() if skipped else tuple(allowed(runs, data, settings, device, say)),
         bits={} if skipped else bits(setting, [run.result for run in runs]),
         state_bytes=runs[0].result.state_bytes if runs else 0,
         skipped=skipped,

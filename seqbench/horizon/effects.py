@@ -96,7 +96,7 @@ def gradients(net: Model, seen: Items) -> list[float]:
     total = torch.zeros(seen.lags, dtype=torch.float64, device=seen.x.device)
     for _, part in seen.chunks():
         h = net.frontend(part.x, part.lengths).detach().requires_grad_()
-        loss = _losses(_answers(net, h, part), part.y, net.spec).sum()
+        loss = losses(answers(net, h, part), part.y, net.spec).sum()
         (slope,) = torch.autograd.grad(loss, h, materialize_grads=True)  # zeros of a core that looks at nothing
         back = part.last[:, None] - torch.arange(seen.lags, device=h.device)
         total += slope.norm(dim=2).gather(1, back).sum(dim=0)
@@ -112,7 +112,7 @@ def interventions(net: Model, seen: Items, lags: Sequence[int]) -> list[float]:
     mean absolute change. Tokens become another one of those that occur; values, those of another item at that lag.
     """
     before = [
-        _said(_answers(net, net.frontend(part.x, part.lengths), part), part, net.spec) for _, part in seen.chunks()
+        _said(answers(net, net.frontend(part.x, part.lengths), part), part, net.spec) for _, part in seen.chunks()
     ]
     effects = []
     for lag in lags:
@@ -122,7 +122,7 @@ def interventions(net: Model, seen: Items, lags: Sequence[int]) -> list[float]:
         for (rows, part), said in zip(seen.chunks(), before, strict=True):
             x = part.x.clone()
             x[torch.arange(len(x), device=x.device), places[rows]] = other[rows]
-            changed = _said(_answers(net, net.frontend(x, part.lengths), part), part, net.spec)
+            changed = _said(answers(net, net.frontend(x, part.lengths), part), part, net.spec)
             total += float((changed - said).abs().mean(dim=1).sum())
         effects.append(total / len(seen.x))
     return effects
@@ -141,7 +141,7 @@ def _others(seen: Items, places: Tensor, spec: Spec, lag: int) -> Tensor:
     return other
 
 
-def _answers(net: Model, h: Tensor, seen: Items) -> Tensor:
+def answers(net: Model, h: Tensor, seen: Items) -> Tensor:
     """Outputs (items, output_size) of the step that is looked at, from the core's input h."""
     steps = net.steps(seen.lengths)
     out: Tensor = net.head(parts.read(net.core, net.arch, h, steps), steps, net.table)
@@ -150,7 +150,7 @@ def _answers(net: Model, h: Tensor, seen: Items) -> Tensor:
     return out[:, -1] if net.spec.outputs == "steps" else out
 
 
-def _losses(out: Tensor, y: Tensor, spec: Spec) -> Tensor:
+def losses(out: Tensor, y: Tensor, spec: Spec) -> Tensor:
     """(items,): cross-entropy in nats, summed over yes-or-no labels; mean squared error."""
     if spec.outputs == "values":
         return F.mse_loss(out, y.to(out.dtype).reshape(out.shape), reduction="none").mean(dim=1)

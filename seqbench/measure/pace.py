@@ -1,7 +1,11 @@
-"""The pace of the plan's cells: their models, timed on their own tasks with the batches that they are trained on."""
+"""The pace of the plan's cells: their models, timed on their own tasks with the batches that they are trained on.
+
+The arithmetic of their training steps is counted there too, since only there are the model and its batches.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +18,7 @@ from seqbench import model, tasks, train
 from seqbench.batches import Splits
 from seqbench.config import MeasureSettings
 from seqbench.device import Witness, out_of_memory
-from seqbench.measure import clock
+from seqbench.measure import clock, work
 from seqbench.measure.kept import SHUFFLE, Kept
 from seqbench.measurements import CellTime, Gates, Pace
 from seqbench.prepared import Prepared
@@ -28,11 +32,15 @@ LEAST = 5
 def time_cell(
     setting: Setting, root: Path, settings: MeasureSettings, device: torch.device, frequency: clock.Frequency
 ) -> CellTime:
-    """Seconds of a training step, and of an item of the validation split, scoring included; test stays unread."""
+    """Seconds of a training step, and of an item of the validation split, scoring included; test stays unread.
+
+    And operations of a training step, none where they cannot be counted within the budget.
+    """
     task_id = tasks.task_id(setting.task, setting.task_settings)
     tick = partial(clock.now, device)
     rate = setting.tune.learning_rates[0]  # which one takes no more or less time
     found: dict[str, clock.Seen[list[float]]] = {}
+    flops: float | None = None
     status: Status = "ok"
     items = 1
     try:
@@ -46,10 +54,11 @@ def time_cell(
                 "step": (lambda: job.step(next(numbers)), LEAST, settings.repetitions),
                 "item": (lambda: job.evaluate(splits.valid), 1, clock.GROUP),
             }
-            for name, (work, least, most) in works.items():
-                clock.warm_up(work, settings.seconds / 4, tick)
-                timed = partial(clock.repeat, work, least, max(least, most), settings.seconds, tick)
+            for name, (once, least, most) in works.items():
+                clock.warm_up(once, settings.seconds / 4, tick)
+                timed = partial(clock.repeat, once, least, max(least, most), settings.seconds, tick)
                 found[name] = clock.quietly(timed, clock.usage, frequency)
+        flops = _flops(job, settings)
     except clock.OverBudget:
         status = "time_limit"
     except (RuntimeError, MemoryError) as error:
@@ -62,9 +71,19 @@ def time_cell(
         arch=setting.arch,
         step=values.get("step"),
         item=values.get("item"),
+        flops=flops,
         status=status,
         flags=tuple(dict.fromkeys(flag for seen in found.values() for flag in seen.flags)),
     )
+
+
+def _flops(job: Job, settings: MeasureSettings) -> float | None:
+    """Operations of products in a training step; of uneven sequences the mean over batches, the same for all models."""
+    numbers = itertools.count()
+    calls = 1 if job.splits.train.lengths is None else LEAST
+    with contextlib.suppress(clock.OverBudget), clock.seconds_at_most(settings.budget):
+        return work.count(lambda: job.step(next(numbers)), calls)[0]
+    return None
 
 
 def pace(

@@ -167,16 +167,17 @@ def _no_fast_path() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
-def count(step: Callable[[], object]) -> tuple[float, float]:
+def count(step: Callable[[], object], calls: int = 1) -> tuple[float, float]:
     """Floating-point operations of products, and bytes read and written, of one call; see `METHOD`.
 
-    The step is called twice and the second call counted: an optimizer makes its moments in the first.
+    The step is called once before any counts: an optimizer makes its moments then. With several `calls`, their mean.
     """
     with _no_fast_path():
         step()
         with _Counter() as counter:
-            step()
-    return float(counter.flops), float(counter.bytes)
+            for _ in range(calls):
+                step()
+    return counter.flops / calls, counter.bytes / calls
 
 
 def _through(points: Mapping[int, float], length: int) -> float:

@@ -15,10 +15,26 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from seqbench.analyse.findings import arrow, number, span, words
+from seqbench.analyse.statistics import METHOD
 from seqbench.analyse.summary import Cell, Pair, Summary, TaskSummary
 from seqbench.files import canonical
 from seqbench.records import Hardware, Provenance
-from seqbench.report import charts, costs, figures, fronts, gates, limits, machine, reach, samples, settings
+from seqbench.report import (
+    across,
+    certificates,
+    charts,
+    claims,
+    costs,
+    figures,
+    fronts,
+    gates,
+    limits,
+    machine,
+    reach,
+    samples,
+    settings,
+    tuning,
+)
 
 FOLDER = Path(__file__).parent
 TITLES = {
@@ -55,6 +71,7 @@ def render(summary: Summary) -> str:
         style=Markup(style),
         script=Markup(script),
         policy=policy(style, script),
+        method=METHOD,
         figures={
             "level": figures.by_level(summary, looks),
             "curves": figures.curves(summary, looks),
@@ -69,6 +86,10 @@ def render(summary: Summary) -> str:
         machine=machine,
         fronts=fronts,
         reach=reach,
+        across=across,
+        certificates=certificates,
+        claims=claims,
+        tuning=tuning,
         samples=samples.samples(summary),
         leaders=leaders(summary),
         data=data(summary),

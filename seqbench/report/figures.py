@@ -88,7 +88,7 @@ def _by_level(summary: Summary, family: Sequence[TaskSummary], looks: dict[str, 
         svg = draw_categories(dots, looks, first.knob, Axis(title), label=label, reference=named)
     better = "Higher" if first.spec.direction == "max" else "Lower"
     line = "dotted" if numbers else "line across"
-    caption = f"Mean over seeds with 95 % bootstrap interval; {line}: the trivial control. {better} is better."
+    caption = f"Mean over seeds with 95 % interval; {line}: the trivial control. {better} is better."
     head = [first.knob, *looks, f"control {first.trivial.name}"]
     return Figure(first.title or first.name, caption, svg, head, rows)
 

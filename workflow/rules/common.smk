@@ -24,13 +24,14 @@ try:
     CONFIG = scalars(config)
     PLAN = resolve(CONFIG)
     SOURCES = sources.read()
-    for cell in PLAN.cells:
-        for path in tasks.build(cell.task, cell.task_settings).own_files():
+    for data in PLAN.data.values():
+        for path in tasks.build(data.task, data.settings).own_files():
             files.existing(path)
 except SeqbenchError as error:
     stop(error)
 
-CELLS = {identity(cell): cell for cell in PLAN.cells}  # one cell stands for its task
+DATA = PLAN.data  # by task id
+CELLS = [*PLAN.cells, *PLAN.variants]
 RAW = {str(source.path): name for name, source in SOURCES.items()}
 GPU = int(PLAN.device == "cuda")
 MACHINE = 1000  # tokens of the machine: a job takes one, a measurement takes all
@@ -52,7 +53,7 @@ LOCK = contextlib.ExitStack()
 wildcard_constraints:
     raw="|".join(map(re.escape, RAW)),
     task=r"[a-z][a-z0-9_]*(-[A-Za-z0-9.]+)?",
-    arch=r"[a-z][a-z0-9_]*",
+    arch=r"[a-z][a-z0-9_]*(\+[a-z][a-z0-9_]*)?",  # with the name of a variant
 
 
 def code(*names):
@@ -66,9 +67,25 @@ def with_helpers(folder, name):
     return code(f"{folder}/{name}", *(f"{folder}/{helper}" for helper in helpers))
 
 
-def raw_files(cell):
+def architecture(wildcards):
+    """The file of a cell's architecture, whatever its variant, and what those of its folder share."""
+    return with_helpers("archs", wildcards.arch.partition("+")[0])
+
+
+def of_cells(pattern):
+    """A file of each cell, of the grid and beside it."""
+    return [pattern.format(task=identity(cell), arch=cell.label) for cell in CELLS]
+
+
+def seeds(wildcards):
+    """The cell's seeds, as options."""
+    found = PLAN.seeds_of(wildcards.task, wildcards.arch)
+    return " ".join(f"--seed {seed}" for seed in found)
+
+
+def raw_files(data):
     """Downloads that a task needs, and a person's own files."""
-    job = tasks.build(cell.task, cell.task_settings)
+    job = tasks.build(data.task, data.settings)
     return [
         *(f"data/raw/{SOURCES[name].path}" for name in job.sources()),
         *map(str, job.own_files()),

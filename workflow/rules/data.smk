@@ -24,10 +24,10 @@ rule fetch:
 
 rule prepare:
     input:
-        raw=lambda wildcards: raw_files(CELLS[wildcards.task]),
+        raw=lambda wildcards: raw_files(DATA[wildcards.task]),
         code=lambda wildcards: [
             *code("prepared", "music"),
-            *with_helpers("tasks", CELLS[wildcards.task].task),
+            *with_helpers("tasks", DATA[wildcards.task].task),
         ],
     output:
         "data/prepared/{task}/manifest.json",
@@ -41,7 +41,7 @@ rule prepare:
         mem_mb=2000,
         runtime=30,
     params:
-        setting=lambda wildcards: files.canonical(CELLS[wildcards.task].task_settings),
+        setting=lambda wildcards: files.canonical(DATA[wildcards.task].settings),
     message:
         "prepare {wildcards.task}"
     shell:
@@ -50,4 +50,4 @@ rule prepare:
 
 rule prepared:
     input:
-        expand("data/prepared/{task}/manifest.json", task=PLAN.task_ids),
+        expand("data/prepared/{task}/manifest.json", task=DATA),

@@ -27,13 +27,11 @@ rule analyse:
     input:
         rules.trained.input,
         rules.measured.input,
-        expand(
-            "data/tuned/{task}/{arch}.json",
-            task=PLAN.task_ids,
-            arch=PLAN.architectures,
-        ),
+        of_cells("data/tuned/{task}/{arch}.json"),
         package("analyse"),
         "data/sources.toml",
+        "workflow/claims.yaml",
+        "workflow/published.yaml",
         plan="data/summary/plan.json",
     output:
         "data/summary/summary.json",

@@ -10,7 +10,7 @@ LOOP = code(
 rule control:
     input:
         "data/prepared/{task}/manifest.json",
-        lambda wildcards: with_helpers("tasks", CELLS[wildcards.task].task),
+        lambda wildcards: with_helpers("tasks", DATA[wildcards.task].task),
     output:
         "data/runs/{task}/controls.json",
     log:
@@ -31,7 +31,7 @@ rule control:
 rule tune:
     input:
         "data/prepared/{task}/manifest.json",
-        lambda wildcards: with_helpers("archs", wildcards.arch),
+        architecture,
         LOOP,
         code("tune"),
     output:
@@ -58,7 +58,7 @@ rule train:
     input:
         "data/prepared/{task}/manifest.json",
         "data/tuned/{task}/{arch}.json",
-        lambda wildcards: with_helpers("archs", wildcards.arch),
+        architecture,
         LOOP,
     output:
         "data/runs/{task}/{arch}/results.json",
@@ -75,7 +75,7 @@ rule train:
         runtime=1440,
     params:
         setting=setting,
-        seeds=" ".join(f"--seed {seed}" for seed in PLAN.seeds),
+        seeds=seeds,
     message:
         "train {wildcards.task} {wildcards.arch}"
     shell:
@@ -85,9 +85,5 @@ rule train:
 
 rule trained:
     input:
-        expand("data/runs/{task}/controls.json", task=PLAN.task_ids),
-        expand(
-            "data/runs/{task}/{arch}/results.json",
-            task=PLAN.task_ids,
-            arch=PLAN.architectures,
-        ),
+        expand("data/runs/{task}/controls.json", task=DATA),
+        of_cells("data/runs/{task}/{arch}/results.json"),

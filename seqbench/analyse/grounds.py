@@ -1,0 +1,254 @@
+"""What claims rest on: all that is known, what one comparison saw, where its effect must lie. No torch.
+
+A *label* names a cell on its task: an architecture (`lstm`), or one with an ablation (`lstm+no_clipping`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, NamedTuple, Self
+
+import numpy as np
+from pydantic import model_validator
+
+from seqbench.analyse import statistics
+from seqbench.analyse.conclusions import Interval
+from seqbench.analyse.findings import number, span, words
+from seqbench.analyse.summary import (
+    Cell,
+    Crossover,
+    Curve,
+    Front,
+    Held,
+    Horizon,
+    Law,
+    Pair,
+    Stretch,
+    TaskSummary,
+)
+from seqbench.measurements import Counted, Measured, Measurement, Pace
+from seqbench.records import Record
+
+
+class Known(NamedTuple):
+    """What analysis has: fields as in Summary, and a few that it makes on the way."""
+
+    tasks: Sequence[TaskSummary]
+    """The grid's, and those of ablations and published rows (`evidence.beside`)."""
+    cells: Sequence[Cell]
+    """The grid."""
+    variants: Sequence[Cell] = ()
+    """Cells of ablations, with their bases, and of published rows."""
+    laws: Sequence[Law] = ()
+    crossovers: Sequence[Crossover] = ()
+    curves: Mapping[Curve, Sequence[Measurement]] = {}
+    """`costs.curves`."""
+    measured: Sequence[Measured] = ()
+    counted: Sequence[Counted] = ()
+    horizons: Sequence[Horizon] = ()
+    held: Sequence[Held] = ()
+    fronts: Sequence[Front] = ()
+    stretches: Sequence[Stretch] = ()
+    pairs: Sequence[Pair] = ()
+    paces: Sequence[Pace] = ()
+
+
+class Seen(NamedTuple):
+    """One comparison: an effect with its interval, or why there is none."""
+
+    text: str
+    """What was compared, with its numbers."""
+    effect: float | None = None
+    interval: Interval | None = None
+    test: Callable[[float], float] | None = None
+    """Exact two-sided p of the hypothesis that the effect is this number; None: no test over seeds."""
+    smallest: float = 0.0
+    """The smallest p that such a test can give with so many seeds."""
+    zero: bool = False
+    """The test is against no effect, whatever number it is asked for."""
+    seeds: int = 0
+    """A side."""
+    trouble: str = ""
+    """Why nothing may be decided on it."""
+    missing: str = ""
+    """What has to be run first; then there is no effect."""
+    narrows: str = "more seeds would narrow it"
+    """What makes the interval smaller."""
+    anchor: str = ""
+
+
+class Hypothesis(Record):
+    """One testable part of a claim: a measure, and where its effect must lie. One of the three bounds is given."""
+
+    NAME: ClassVar[str]
+    """The word after `measure:`."""
+    EFFECT: ClassVar[str]
+    """What the effect is, in words."""
+    UNIT: ClassVar[str] = ""
+
+    part: str
+    """The statement, in a sentence."""
+    above: float | None = None
+    below: float | None = None
+    between: tuple[float, float] | None = None
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> Self:
+        if sum(bound is not None for bound in (self.above, self.below, self.between)) != 1:
+            raise ValueError("give one of above, below, between")
+        if self.between and self.between[0] >= self.between[1]:
+            raise ValueError("between: the smaller number first")
+        return self
+
+    @property
+    def region(self) -> Interval:
+        """Where the effect lies if the part is true."""
+        if self.between:
+            return self.between
+        return (-math.inf, self.below) if self.below is not None else (float(self.above or 0.0), math.inf)
+
+    def holds(self, end: float) -> bool:
+        """Whether one end of an interval lies in the region; an end at infinity does where the region has none."""
+        low, high = self.region
+        return low < end < high or (end in (low, high) and math.isinf(end))
+
+    @property
+    def margin(self) -> str:
+        """The region in words."""
+        low, high = self.region
+        where = f"above {low:g}" if high == math.inf else f"below {high:g}"
+        return f"{self.EFFECT} {f'between {low:g} and {high:g}' if self.between else where}"
+
+    def names(self) -> tuple[str, ...]:
+        """The labels that it speaks of."""
+        raise NotImplementedError
+
+    def look(self, known: Known) -> list[Seen]:
+        """Every comparison that the part rests on; one with `missing` where there is none."""
+        raise NotImplementedError
+
+    def absent(self, known: Known) -> tuple[str, ...]:
+        """Tasks named that were not run."""
+        return ()
+
+    def p(self, seen: Seen) -> float:
+        """Exact p against the bound that the effect is tested on: both of them where it lies between."""
+        low, high = self.region
+        effect = seen.effect
+        if seen.test is None or effect is None:
+            return 1.0
+        bounds = [high] if effect > high else [low] if effect < low else [low, high]
+        return max(seen.test(bound) for bound in bounds if math.isfinite(bound))
+
+
+class OnTasks(Hypothesis):
+    """A hypothesis about runs: on each task id that is meant by a name or id, within limits of its length."""
+
+    tasks: tuple[str, ...]
+    shortest: int = 1
+    longest: int = 0
+    """Limits of the steps in a sequence; 0: none."""
+
+    def chosen(self, known: Known) -> list[TaskSummary]:
+        """The task ids meant: of the grid; where an ablation is spoken of, those that it was run on."""
+        ablations = self.ablations
+        beside = {cell.task for cell in known.variants if cell.evidence.setting.variant in ablations}
+        ran = beside if ablations else {cell.task for cell in known.cells}
+        return [task for task in self._meant(known) if task.id in ran]
+
+    @property
+    def ablations(self) -> tuple[str, ...]:
+        """The ablations that its labels name."""
+        return tuple(sorted({name.partition("+")[2].removesuffix("_base") for name in self.names()} - {""}))
+
+    def _meant(self, known: Known) -> list[TaskSummary]:
+        longest = self.longest or math.inf
+        return [
+            task
+            for task in known.tasks
+            if {task.id, task.name} & set(self.tasks) and self.shortest <= task.spec.length <= longest
+        ]
+
+    def absent(self, known: Known) -> tuple[str, ...]:
+        """Tasks named of which no task id is meant, or ran with the ablation."""
+        there = {name for task in self.chosen(known) for name in (task.id, task.name)}
+        return tuple(word for word in self.tasks if word not in there)
+
+    def nothing(self) -> Seen:
+        """No task was run that the part speaks of: what to run."""
+        steps = f" of {self.shortest} steps or more" if self.shortest > 1 else ""
+        steps += f"{' and' if steps else ' of'} {self.longest} steps at most" if self.longest else ""
+        ablations = self.ablations
+        tasks = f"task{'s' if len(self.tasks) > 1 else ''} {words(self.tasks)}{steps}"
+        if ablations:
+            return Seen("", missing=f"run the ablation{'s' * (len(ablations) > 1)} {words(ablations)} on the {tasks}")
+        of = "one or more of " if len(self.tasks) > 1 else ""
+        return Seen("", missing=f"run {of}the {tasks}, with {words(list(dict.fromkeys(self.names())))}")
+
+
+# ---------------------------------------------------------------- cells and scores
+
+
+def cell(known: Known, task: str, label: str) -> Cell | None:
+    """The cell of a task id and a label; where an ablation has no base of its own, its base is the plain cell."""
+    for one in (*known.cells, *known.variants):
+        if (one.task, one.evidence.setting.label) == (task, label):
+            return one
+    return cell(known, task, label.split("+")[0]) if label.endswith("_base") else None
+
+
+def spoken(label: str) -> str:
+    """A label as it is said: the base of an ablation is the architecture as it is."""
+    return label.partition("+")[0] if label.endswith("_base") else label
+
+
+def absent(task: str, label: str) -> Seen:
+    """A cell that was not run."""
+    arch, _, variant = label.partition("+")
+    how = f"run the ablation {variant.removesuffix('_base')}" if variant else f"add {arch} to the architectures"
+    return Seen(f"{label} on {task}", missing=f"no cell {label} on {task}: {how}")
+
+
+def ends(known: Known, task: TaskSummary) -> tuple[float, float] | None:
+    """The scores that become 0 and 1: trivial control, and ceiling, else the best of strong control and cells.
+
+    None where nothing is better than the trivial control.
+    """
+    sign, metric = 1.0 if task.spec.direction == "max" else -1.0, task.spec.metric
+    trivial = task.trivial.metrics[metric]
+    best = [control.metrics[metric] for control in task.controls if control.kind == "strong"]
+    best += [one.mean for one in (*known.cells, *known.variants) if one.task == task.id and one.mean is not None]
+    ceiling = task.spec.ceiling if task.spec.ceiling is not None else max(best, key=lambda s: sign * s, default=trivial)
+    return (trivial, ceiling) if sign * (ceiling - trivial) > 0 else None
+
+
+def rescaled(of: Cell, scale: tuple[float, float]) -> list[float]:
+    """Scores of a cell's seeds, 0 at the trivial control and 1 at the ceiling.
+
+    A failed seed counts as the worst score seen on the task; where all failed, as the trivial control.
+    """
+    values = of.counted or (scale[0],) * len(of.scores)
+    return [(value - scale[0]) / (scale[1] - scale[0]) for value in values]
+
+
+def quotient(a: Interval, b: Interval) -> Interval:
+    """Where a ratio may lie: from the ends of both intervals, which are not negative. Wider than a joint one."""
+    return (a[0] / b[1] if b[1] else math.inf), (a[1] / b[0] if b[0] else math.inf)
+
+
+def compared(a: Sequence[float], b: Sequence[float], text: str, anchor: str) -> Seen:
+    """Mean of `a` less mean of `b`, one value per seed, larger being better."""
+    effect = float(np.mean(a) - np.mean(b))
+    interval = statistics.interval(a, b)
+    seeds = f"{len(a)} + {len(b)} seeds" if len(a) != len(b) else f"{len(a)} seeds each"
+    better = statistics.improvement(a, b)
+    return Seen(
+        text=f"{text} {number(effect)}{span(interval)}, {seeds}, P(better) {number(better)}",
+        effect=effect,
+        interval=interval,
+        test=lambda bound: statistics.exact_p([value - bound for value in a], b),
+        smallest=statistics.smallest_p(len(a), len(b)),
+        seeds=min(len(a), len(b)),
+        anchor=anchor,
+    )

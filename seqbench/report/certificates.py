@@ -1,0 +1,103 @@
+"""What the tasks can tell: whether each tells architectures apart, whether it needs range, and why one is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from seqbench.analyse.conclusions import Certificate
+from seqbench.analyse.findings import number
+from seqbench.report.charts import Axis, Dot, Style, decades, draw
+from seqbench.report.figures import Entry, Figure, Row, Table, wide
+
+DRAWN = 6
+"""Tasks that have a chart: more would make the page heavy."""
+HEAD = ("Task", "Control to ceiling", "Between", "Within", "Tells apart", "Saturated", "Needs", "Counts")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One task of the table; `grey`: why it is left out, empty where it counts."""
+
+    task: str
+    entries: Sequence[Entry]
+    grey: str
+
+
+def lines(certificates: Sequence[Certificate]) -> list[Line]:
+    """A line per task, in the order given, with the columns of `HEAD` after the first."""
+    return [Line(one.task, _entries(one), one.grey) for one in certificates]
+
+
+def _entries(of: Certificate) -> list[Entry]:
+    ceiling = "?" if of.ceiling is None else number(of.ceiling)
+    strong = f"; strong control {number(of.strong)}" if of.strong is not None else ""
+    return [
+        Entry(f"{number(of.trivial)} to {ceiling}", f"{of.ceiling_of}{strong}"),
+        Entry(number(of.between)),
+        Entry(number(of.within)),
+        Entry("yes") if of.discriminates else Entry("no clear difference"),
+        Entry("yes", "all near the ceiling") if of.saturated else Entry("no"),
+        _needs(of),
+        Entry(warn=f"left out: {of.grey}") if of.grey else Entry("yes"),
+    ]
+
+
+def _needs(of: Certificate) -> Entry:
+    """How many steps the best architecture needs, of how many it was shown."""
+    if of.needs is None:
+        return Entry("not known" if of.contexts else "not measured")
+    return Entry(f"{of.needs:,} step{'s' if of.needs != 1 else ''}", f"of up to {max(of.contexts):,} looked at")
+
+
+def counted(certificates: Sequence[Certificate]) -> str:
+    """How many tasks count, in a sentence."""
+    kept = sum(not one.grey for one in certificates)
+    return f"{kept} of {len(certificates)} task{'s' if len(certificates) != 1 else ''} count{'s' * (kept == 1)}."
+
+
+# ---------------------------------------------------------------- allowed context
+
+
+def _seen(certificates: Sequence[Certificate]) -> list[Certificate]:
+    return [one for one in certificates if one.contexts and one.allowed]
+
+
+def figures(certificates: Sequence[Certificate], looks: dict[str, Style]) -> list[Figure]:
+    """Score against the steps that a model may see, for the first tasks where that was measured at several."""
+    drawn = [one for one in _seen(certificates) if len(one.contexts) > 1]
+    return [_figure(one, looks) for one in drawn[:DRAWN]]
+
+
+def _figure(of: Certificate, looks: dict[str, Style]) -> Figure:
+    dots = [
+        Dot(arch, steps, score, score, score, f"{arch}, {steps} steps: {number(score)}")
+        for arch, scores in of.allowed.items()
+        for steps, score in zip(of.contexts, scores, strict=True)
+    ]
+    scores = [dot.y for dot in dots]
+    title = "score on validation"
+    svg = draw(
+        dots,
+        looks,
+        Axis("steps that may be seen", log=True, ticks=tuple(map(float, of.contexts)), format="~s"),
+        Axis(title, log=True, ticks=decades(scores), format="~r") if wide(scores) else Axis(title),
+        label=f"Score on {of.task} against the steps that a model may see, one line per architecture",
+    )
+    more = f" The best one needs {of.needs:,} for 95 % of its rescaled score." if of.needs is not None else ""
+    caption = f"Mean over seeds on validation; steps before the last so many come from other items.{more}"
+    caption += " Log scales." if wide(scores) else ""
+    return Figure(of.task, caption, svg, (), ())
+
+
+def allowed_table(certificates: Sequence[Certificate], archs: Sequence[str]) -> Table:
+    """One row per task and number of steps, one column per architecture."""
+    rows: list[Row] = [
+        [
+            Entry(f"{steps:,} step{'s' if steps != 1 else ''}", one.task),
+            *(number(one.allowed[arch][n]) if arch in one.allowed else "–" for arch in archs),
+        ]
+        for one in _seen(certificates)
+        for n, steps in enumerate(one.contexts)
+    ]
+    return Table("Mean validation score with so many steps before the answer", ["May see", *archs], rows)
