@@ -143,7 +143,7 @@ def test_same_summary_same_bytes(summary: Summary, page: str, kinds: Summary, ki
     assert report.render(Summary.from_data(kinds.plain())) == kinds_page
 
 
-def test_a_page_of_the_full_benchmark_is_below_a_megabyte_and_a_half(
+def test_a_page_of_the_full_benchmark_is_below_a_megabyte_and_three_quarters(
     kinds: Summary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """34 task ids, two of music, 4 architectures, 8 seeds, 40 looks at validation, and all that is measured, as in
@@ -171,7 +171,7 @@ def test_a_page_of_the_full_benchmark_is_below_a_megabyte_and_a_half(
     changed = {"tasks": tuple(tasks), "held": tuple(one for one in held if one.task in names)}
     page = report.render(full.model_copy(update=changed | {part: tuple(many) for part, many in parts.items()}))
     assert page.count("<figure>") > 34 + 5 + 3 * 6 and "16,384" in page
-    assert 1_000_000 < len(page.encode()) < 1_500_000, len(page.encode())
+    assert 1_000_000 < len(page.encode()) < 1_750_000, len(page.encode())
 
 
 REACHED = ("reaches", "horizons", "stretches", "recalls")
@@ -313,7 +313,7 @@ def test_every_link_has_a_target_and_every_id_is_unique(name: str, request: pyte
     assert links <= {f"#{name}" for name in ids}
 
 
-@pytest.mark.parametrize(("name", "charts", "others"), [("page", 14, 6), ("kinds_page", 21, 9)])
+@pytest.mark.parametrize(("name", "charts", "others"), [("page", 14, 15), ("kinds_page", 21, 21)])
 def test_semantics(name: str, charts: int, others: int, request: pytest.FixtureRequest) -> None:
     page = request.getfixturevalue(name)
     elements = Elements(page).found

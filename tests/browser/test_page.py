@@ -112,7 +112,7 @@ def test_a_link_opens_its_cell(browser: Browser, address: str) -> None:
 
 def test_works_without_javascript(browser: Browser, address: str) -> None:
     page, seen = opened(browser, address, java_script_enabled=False)
-    assert page.locator("h2").count() == 17
+    assert page.locator("h2").count() == 23
     page.locator("details.cell > summary").first.click()
     assert page.locator("details.cell pre.command").first.is_visible()
     assert page.locator("svg.chart").first.bounding_box()["width"] > 200  # type: ignore[index]
