@@ -345,6 +345,7 @@ def cell(arch: str, mean: float | None, *runs: records.Result, refused: str = ""
         failures={},
         mean=mean,
         interquartile_mean=mean,
+        interquartile_interval=None,
         interval=None,
         others={},
         against_control="undecided",

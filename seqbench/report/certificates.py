@@ -34,8 +34,7 @@ def _entries(of: Certificate) -> list[Entry]:
     strong = f"; strong control {number(of.strong)}" if of.strong is not None else ""
     return [
         Entry(f"{number(of.trivial)} to {ceiling}", f"{of.ceiling_of}{strong}"),
-        Entry(number(of.between)),
-        Entry(number(of.within)),
+        *(Entry("–" if of.ceiling is None else number(spread)) for spread in (of.between, of.within)),
         Entry("yes") if of.discriminates else Entry("no clear difference"),
         Entry("yes", "all near the ceiling") if of.saturated else Entry("no"),
         _needs(of),
@@ -76,11 +75,13 @@ def _figure(of: Certificate, looks: dict[str, Style]) -> Figure:
         for steps, score in zip(of.contexts, scores, strict=True)
     ]
     scores = [dot.y for dot in dots]
+    longest = of.contexts[-1]
+    ticks = tuple(float(steps) for steps in of.contexts if steps == longest or 1.5 * steps <= longest)  # apart
     title = "score on validation"
     svg = draw(
         dots,
         looks,
-        Axis("steps that may be seen", log=True, ticks=tuple(map(float, of.contexts)), format="~s"),
+        Axis("steps that may be seen", log=True, ticks=ticks, format="~s"),
         Axis(title, log=True, ticks=decades(scores), format="~r") if wide(scores) else Axis(title),
         label=f"Score on {of.task} against the steps that a model may see, one line per architecture",
     )
