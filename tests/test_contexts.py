@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from seqbench import apply, archs, evaluate, horizon, tasks, train
-from seqbench.analyse import reach
 from seqbench.batches import OnDevice
 from seqbench.config import MeasureSettings
 from seqbench.horizon import effects
 from seqbench.horizon.contexts import allowed, metric_of, only, others, sizes
 from seqbench.horizon.effects import Items
-from seqbench.measurements import Allowed, Reaches
+from seqbench.measurements import Reaches
 from seqbench.prepare import prepare
 from seqbench.prepared import Prepared
 from seqbench.records import Runs, Setting, Spec, TrainSettings, TuneSettings
@@ -210,19 +208,3 @@ def test_steps_double_up_to_the_length(length: int, found: list[int]) -> None:
 def test_the_metric_is_the_tasks_where_one_answer_has_it(outputs: Any, metric: str, found: str) -> None:
     spec = Spec(inputs="values", input_size=1, outputs=outputs, output_size=3, length=4, metric=metric, direction="max")
     assert metric_of(spec) == found
-
-
-# ---------------------------------------------------------------- analysis
-
-
-def test_analysis_gathers_finite_scores_by_task_architecture_and_steps() -> None:
-    def made(task: str, arch: str, scores: Mapping[tuple[int, int], float | None]) -> Reaches:
-        found = tuple(Allowed(seed=s, steps=k, metric="mse", score=of) for (s, k), of in scores.items())
-        return Reaches.model_construct(task=task, arch=arch, contexts=found)
-
-    given = [
-        made("a", "gru", {(1, 1): 0.5, (1, 4): 0.1, (2, 1): 0.7, (2, 4): None}),
-        made("a", "rnn", {(1, 4): None}),
-        made("b", "rnn", {}),
-    ]
-    assert reach.contexts(given) == {"a": {"gru": {1: [0.5, 0.7], 4: [0.1]}, "rnn": {4: []}}}

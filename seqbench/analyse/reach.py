@@ -89,19 +89,6 @@ def recalls(reaches: Sequence[Reaches]) -> tuple[Recall, ...]:
     )
 
 
-def contexts(reaches: Sequence[Reaches]) -> dict[str, dict[str, dict[int, list[float]]]]:
-    """By task id, architecture and steps that may be seen: the finite scores, one per seed.
-
-    Scores are of the metric that `Allowed` names: of a task with one of another kind it is the loss.
-    """
-    found: dict[str, dict[str, dict[int, list[float]]]] = {}
-    for cell in reaches:
-        for one in cell.contexts:
-            scores = found.setdefault(cell.task, {}).setdefault(cell.arch, {}).setdefault(one.steps, [])
-            scores += [] if one.score is None else [one.score]
-    return found
-
-
 # ---------------------------------------------------------------- levels held
 
 
