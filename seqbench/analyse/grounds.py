@@ -6,6 +6,7 @@ A *label* names a cell on its task: an architecture (`lstm`), or one with an abl
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, NamedTuple, Self
 
@@ -120,13 +121,13 @@ class Hypothesis(Record):
         where = f"above {low:g}" if high == math.inf else f"below {high:g}"
         return f"{self.EFFECT} {f'between {low:g} and {high:g}' if self.between else where}"
 
+    @abstractmethod
     def names(self) -> tuple[str, ...]:
         """The labels that it speaks of."""
-        raise NotImplementedError
 
+    @abstractmethod
     def look(self, known: Known) -> list[Seen]:
         """Every comparison that the part rests on; one with `missing` where there is none."""
-        raise NotImplementedError
 
     def absent(self, known: Known) -> tuple[str, ...]:
         """Tasks named that were not run."""
