@@ -95,7 +95,10 @@ rule pace:
         expand("data/measured/gates/{arch}.json", arch=PLAN.architectures),
         architectures_files(),
         LOOP,
-        code("measurements", *(f"measure/{name}" for name in ("clock", "kept", "pace", "work"))),
+        code(
+            "measurements",
+            *(f"measure/{name}" for name in ("clock", "kept", "pace", "work")),
+        ),
     output:
         "data/measured/pace/{task}.json",
     log:
