@@ -157,7 +157,9 @@ def load(run: Run, device: torch.device) -> Trained:
     again = f"train it again: {_training(result.task, result.arch, result.seed)}"
     path = run.folder / "model.safetensors"
     weights = checkpoint.read_weights(path, result.weights_sha256, again)
-    net = model.build(run.data.spec, result.arch, result.setting.core, result.width, result.seeds["init"])
+    net = model.build(
+        result.setting.applied(run.data.spec), result.arch, result.setting.core, result.width, result.seeds["init"]
+    )
     try:
         net.load_state_dict(weights)
     except RuntimeError:

@@ -85,6 +85,8 @@ RANGES = {
     **{"dropout": (0.0, 0.99), "recurrent_dropout": (0.0, 0.99), "truncate": (0, 1_000_000)},
 }
 """Limits of the settings that several cores share."""
+WORDS = {"packing": ("auto", "always", "never")}
+"""The words that a setting may be."""
 
 
 def core_of(preset: Preset, section: dict[str, Any], arch: str, where: str) -> dict[str, Any]:
@@ -107,6 +109,8 @@ def check_core(key: str, value: Any, examples: Mapping[str, Any], place: str) ->
     kinds = (int, float) if isinstance(example, float) else (type(example),)
     if isinstance(value, bool) != isinstance(example, bool) or not isinstance(value, kinds):
         raise InputError(f"wrong type: {value!r}", f"{place}.{key}", f"e.g. {key}: {example!r}")
+    if key in WORDS and value not in WORDS[key]:
+        raise InputError(f"unknown word '{value}'", f"{place}.{key}", nearest(value, WORDS[key]))
     low, high = RANGES.get(key, (value, value))
     if not low <= value <= high:
         raise InputError(f"out of range: {value!r}", f"{place}.{key}", f"from {low} to {high}")

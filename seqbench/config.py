@@ -114,6 +114,11 @@ class Plan(Record):
         found = [cell for cell in (*self.cells, *self.variants) if cell.label == label and identity(cell) in ids]
         return found or [self.cell(ids[0], label)]  # which says what is missing
 
+    def measured_on(self, task_id: str) -> list[Setting]:
+        """Cells whose pace and reach are measured: of a task of the grid, and of ablations on it with their bases."""
+        beside = (c for c in self.variants if not c.variant.startswith(PUBLISHED))
+        return [cell for cell in (*self.cells, *beside) if identity(cell) == task_id]
+
     def seeds_of(self, task_id: str, label: str) -> tuple[Seed, ...]:
         """The seeds of a cell."""
         return self.variant_seeds.get(f"{task_id} {label}", self.seeds)

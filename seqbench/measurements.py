@@ -158,6 +158,8 @@ class Pace(Record):
     task: str
     """Task id."""
     cells: tuple[CellTime, ...]
+    variants: tuple[CellTime, ...] = ()
+    """Of ablations on this task, with their bases; `arch` is the label."""
     settings: dict[str, Any]
     """What was measured, and how often: MeasureSettings of the plan."""
     provenance: Provenance
@@ -305,3 +307,5 @@ class TaskReaches(Record):
     task: str
     """Task id."""
     cells: tuple[Reaches, ...]
+    variants: tuple[Reaches, ...] = ()
+    """Of ablations on this task, with their bases; `arch` is the label."""

@@ -369,6 +369,27 @@ def test_both_ways_with_lengths_equals_packed_sequences(arch: str, lengths: list
     close(model(x, torch.full((4,), TIME)), model(x))
 
 
+@pytest.mark.parametrize("arch", RECURRENT)
+@pytest.mark.parametrize("causal", [True, False])
+def test_packing_changes_nothing_within_the_items(arch: str, causal: bool) -> None:
+    x, steps = noise(4, TIME, WIDTH), torch.tensor([TIME, 1, 4, TIME - 1])
+    counts = (torch.arange(TIME) < steps[:, None])[:, :, None]
+    always, never = (core(arch, causal=causal, packing=word) for word in ("always", "never"))
+    always.load_state_dict(never.state_dict())
+    packed, padded = always(x, steps), never(x, steps)
+    close(packed * counts, padded * counts)
+    assert not (packed * ~counts).any()  # what is packed has nothing beyond an item's end
+    assert (padded * ~counts).any()
+
+
+@pytest.mark.parametrize("arch", RECURRENT)
+def test_packing_is_one_of_three_words_and_does_not_go_with_cuts(arch: str) -> None:
+    with pytest.raises(ValueError, match="auto, always, never"):
+        core(arch, packing="sometimes")
+    with pytest.raises(ValueError, match="leave one of them out"):
+        core(arch, packing="always", truncate=2)
+
+
 def test_turned_turns_each_item_within_its_length() -> None:
     x = torch.tensor([[1, 2, 3, 4, 5], [1, 2, 3, 4, 5], [1, 2, 3, 4, 5]])[:, :, None]
     lengths = torch.tensor([5, 1, 3])

@@ -20,7 +20,7 @@ from seqbench.errors import DataError, InputError
 from seqbench.prepared import SPLITS, Prepared, unpack
 from seqbench.records import BEGIN, END, PAD, UNKNOWN, UNSCORED
 from seqbench.tasks import _translation, multi30k
-from seqbench.tasks._translation import Model1, read_lines, read_pairs, scores, train_tokeniser, word_by_word
+from seqbench.tasks._translation import Model1, by_length, read_lines, read_pairs, scores, train_tokeniser, word_by_word
 
 GERMAN = ["Ein Hund läuft.", "Eine Katze schläft.", "Zwei Hunde laufen.", "Ein Kind malt ein Haus.", "Ein Haus."]
 ENGLISH = ["A dog runs.", "A cat sleeps.", "Two dogs run.", "A child paints a house.", "A house."]
@@ -336,12 +336,20 @@ def test_word_by_word_finds_the_dictionary_and_keeps_unknown_words() -> None:
     assert word_by_word(pairs, ["d c b a", "a x"]) == ["D C B A", "A x"]
 
 
+def test_bleu_by_length_is_that_of_each_half() -> None:
+    short, long = ["a b c d e"] * 3, ["a b c d e f g h i j"] * 2
+    wrong = ["k l m n o p q r s t"] * 2
+    found = by_length([*short, *wrong], [*short, *long])
+    assert found["bleu_short"] == pytest.approx(100) and found["bleu_long"] < 1
+    assert by_length(short, short) == {"bleu_short": pytest.approx(100), "bleu_long": 0.0}  # none is longer
+
+
 def test_controls_score_what_they_say(data: Prepared) -> None:
     job = small("multi30k")
     found = control("multi30k", data)
     test = data.split("test")
     sources, references = [job.decode(x, data) for x in test["x"]], unpack(test["references"])
-    assert found["trivial"] == scores(sources, references)
+    assert found["trivial"] == scores(sources, references) | by_length(sources, references)
     assert found["strong"]["bleu"] > 10 * found["trivial"]["bleu"] > 0
     assert found["strong"]["chrf"] > 2 * found["trivial"]["chrf"]
 

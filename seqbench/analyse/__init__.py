@@ -6,6 +6,7 @@ decided, `quality` lists what is to be doubted, `tables` flattens. Nothing after
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from seqbench.analyse import (
@@ -24,7 +25,7 @@ from seqbench.analyse import (
     verdicts,
 )
 from seqbench.analyse.grounds import Known
-from seqbench.analyse.summary import Summary
+from seqbench.analyse.summary import Evidence, Summary
 from seqbench.analyse.tables import curves, metrics, table
 from seqbench.config import Plan
 
@@ -44,7 +45,8 @@ def summarise(plan: Plan, root: Path) -> Summary:
     design = verdicts.design(plan)
     pairs = verdicts.pairs(tasks, cells, design)
     every = (*tasks, *evidence.beside(plan, root))
-    variants = verdicts.variants(every, evidence.variants(plan, root), gates)
+    beside = evidence.variants(plan, root)
+    variants = verdicts.variants(every, beside, gates)
     measured = tuple(evidence.measured(plan, arch, root) for arch in plan.architectures)
     counted = tuple(evidence.counted(plan, arch, root) for arch in plan.architectures)
     paces = tuple(evidence.pace(plan, task_id, root) for task_id in plan.task_ids)
@@ -52,6 +54,12 @@ def summarise(plan: Plan, root: Path) -> Summary:
         one for task, own in zip(tasks, runs, strict=True) for one in evidence.reaches(plan, task.id, own, root)
     )
     curves = costs.curves(measured, counted, plan.measure)
+    ablated = tuple(
+        one
+        for task_id in plan.task_ids
+        for one in evidence.reaches(plan, task_id, _measured(plan, beside, task_id), root)
+    )
+    horizons = reach.horizons(reaches)
     known = Known(
         tasks=every,
         cells=cells,
@@ -61,7 +69,7 @@ def summarise(plan: Plan, root: Path) -> Summary:
         curves=curves,
         measured=measured,
         counted=counted,
-        horizons=reach.horizons(reaches),
+        horizons=(*horizons, *reach.horizons(ablated)),
         held=reach.held(tasks, cells),
         fronts=costs.fronts(tasks, cells, paces),
         stretches=reach.stretches(reaches),
@@ -85,7 +93,7 @@ def summarise(plan: Plan, root: Path) -> Summary:
         crossovers=tuple(known.crossovers),
         fronts=tuple(known.fronts),
         reaches=reaches,
-        horizons=tuple(known.horizons),
+        horizons=horizons,
         stretches=tuple(known.stretches),
         held=tuple(known.held),
         recalls=reach.recalls(reaches),
@@ -102,3 +110,9 @@ def summarise(plan: Plan, root: Path) -> Summary:
         findings=findings.findings(tasks, cells, pairs, design, said, known.held),
         concerns=quality.concerns(tasks, cells, said, paces),
     )
+
+
+def _measured(plan: Plan, variants: Sequence[Evidence], task_id: str) -> list[Evidence]:
+    """Of the variants those on the task whose pace and reach are measured."""
+    labels = {cell.label for cell in plan.measured_on(task_id)}
+    return [one for one in variants if one.task == task_id and one.setting.label in labels]

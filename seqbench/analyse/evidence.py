@@ -224,24 +224,30 @@ def pace(plan: Plan, task_id: str, root: Path) -> Pace:
     _same(found.task, task_id, path, fix)
     if found.settings != plan.measure.plain():
         raise DataError("stale: measured with other settings than the plan's", str(path), fix)
-    by_arch = {one.arch: one for one in found.cells}
-    return found.model_copy(update={"cells": tuple(_of(by_arch, arch, path, fix) for arch in plan.architectures)})
+    known = {one.arch: one for one in (*found.cells, *found.variants)}
+    labels = [cell.label for cell in plan.measured_on(task_id) if cell.variant]
+    grid, beside = (tuple(_of(known, label, path, fix) for label in many) for many in (plan.architectures, labels))
+    return found.model_copy(update={"cells": grid, "variants": beside})
 
 
 def reaches(plan: Plan, task_id: str, cells: Sequence[Evidence], root: Path) -> tuple[Reaches, ...]:
-    """How far the runs of a task remember: those of its `cells`, no others. Seeds outside the plan are left aside."""
+    """How far the runs of a task remember: those of its `cells`, no others. Seeds outside the plan are left aside.
+
+    Of a variant `arch` is the label.
+    """
     path, fix = root / "measured" / "reach" / f"{task_id}.json", f"find it: seqbench reach {task_id}"
     found = TaskReaches.read(path, fix)
     _same(found.task, task_id, path, fix)
-    by_arch = {one.arch: one for one in found.cells}
-    return tuple(_reaches(plan, cell, _of(by_arch, cell.arch, path, fix), path, fix) for cell in cells)
+    known = {one.arch: one for one in (*found.cells, *found.variants)}
+    return tuple(_reaches(plan, cell, _of(known, cell.setting.label, path, fix), path, fix) for cell in cells)
 
 
 def _reaches(plan: Plan, cell: Evidence, found: Reaches, path: Path, fix: str) -> Reaches:
     """Refuse what was found of other runs than those that finished."""
     keys = {seed: key for seed, key in found.keys.items() if int(seed) in plan.seeds}
     if keys != {str(run.seed): run.key for run in cell.results if run.status == "ok"}:
-        raise DataError(f"stale: other runs of {cell.arch} were looked at than those that are there", str(path), fix)
+        what = f"stale: other runs of {cell.setting.label} were looked at than those that are there"
+        raise DataError(what, str(path), fix)
     return found.model_copy(
         update={
             "keys": keys,

@@ -248,7 +248,7 @@ class TimeToTarget(Pairwise):
 
 def timed(known: Known, task: str, label: str) -> CellTime | None:
     """The pace of a cell."""
-    found = {time.arch: time for pace in known.paces if pace.task == task for time in pace.cells}
+    found = {time.arch: time for pace in known.paces if pace.task == task for time in (*pace.cells, *pace.variants)}
     return found.get(label, found.get(spoken(label)))
 
 

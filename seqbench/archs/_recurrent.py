@@ -15,6 +15,7 @@ Weights = Sequence[Tensor]
 """Of one direction of a layer: w_ih, w_hh, b_ih, b_hh."""
 RUN: dict[str, Any] = {"LSTM": torch.lstm, "GRU": torch.gru, "RNN_TANH": torch.rnn_tanh}
 """What runs a layer with given weights."""
+PACKING = ("auto", "always", "never")
 
 
 class Recurrent(nn.Module):
@@ -40,6 +41,9 @@ class Recurrent(nn.Module):
       Outputs stay the same. A loss at the last step alone then trains on the steps since the last
       cut, 1 to `truncate` of them. Of a core that reads both ways it is a ValueError.
 
+    `packing` says whether layers run over packed sequences where lengths are given, which skips the padding (outputs
+    within an item's length stay the same): "always", "never", or "auto", where it is fast: reading both ways on CUDA.
+
     Kept values are scaled by 1 / (1 - p). A call is one of `forward`, `carry`, `plain` or `step`.
     """
 
@@ -60,6 +64,7 @@ class Recurrent(nn.Module):
         recurrent_dropout: float = 0.0,
         variational: bool = False,
         truncate: int = 0,
+        packing: str = "auto",
     ) -> None:
         super().__init__()
         if layers < 1:
@@ -72,6 +77,10 @@ class Recurrent(nn.Module):
             raise ValueError(f"truncate must be 0 or more, not {truncate}")
         if truncate and not causal:
             raise ValueError("truncate cuts gradients of a core that reads forwards, and this one reads both ways")
+        if packing not in PACKING:
+            raise ValueError(f"packing must be one of {', '.join(PACKING)}, not {packing}")
+        if truncate and packing == "always":
+            raise ValueError("truncate cuts windows of padded batches, and packing is 'always': leave one of them out")
         self.causal = causal
         hidden = width if causal else width // 2
         self.layers = nn.ModuleList(
@@ -80,6 +89,7 @@ class Recurrent(nn.Module):
         self.dropout = _OneMask(dropout) if variational else nn.Dropout(dropout)
         self.recurrent_dropout = nn.Dropout(recurrent_dropout)
         self.truncate = truncate
+        self.packing = packing
         if orthogonal:
             for gate in self.gates("weight_hh"):
                 nn.init.orthogonal_(gate)
@@ -93,15 +103,18 @@ class Recurrent(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """x (batch, time, width) -> (batch, time, width); lengths (batch,), int64, on the CPU.
 
-        Only reading both ways needs the lengths: the way back starts at each item's own end. A
+        But for packing, only reading both ways needs the lengths: the way back starts at each item's own end. A
         causal core cannot see what comes later.
         """
-        if self.causal:
+        suits = not self.causal and x.device.type != "cpu"
+        pack = lengths is not None and (self.packing == "always" or (self.packing == "auto" and suits))
+        if self.causal and not pack:
             return self.carry(x)[0]
         for index, layer in enumerate(self.layers):
             if index:
                 x = self.dropout(x)
-            x = _both_ways(self._drawn(layer), x, lengths)
+            drawn = self._drawn(layer)
+            x = packed(drawn, x, lengths) if pack and lengths is not None else _both_ways(drawn, x, lengths)
         return x
 
     def carry(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
@@ -227,14 +240,12 @@ class _Dropped:
 def _both_ways(layer: nn.RNNBase | _Dropped, x: Tensor, lengths: Tensor | None) -> Tensor:
     """A bidirectional layer on a padded batch; what comes out beyond an item's length means nothing.
 
-    Packed on CUDA, where cuDNN has kernels for it. ATen's packed loop on the CPU is two to six
-    times slower than two plain passes, one of them over each item turned round within its length.
+    For the CPU (on CUDA cuDNN has kernels for packed sequences): ATen's packed loop there is two to six times
+    slower than two plain passes, one of them over each item turned round within its length.
     """
     if lengths is None:
         both: Tensor = layer(x)[0]
         return both
-    if x.device.type != "cpu":
-        return packed(layer, x, lengths)
     whole = layer.layer if isinstance(layer, _Dropped) else layer
     weights = layer.all_weights[0], layer.all_weights[1]
     forwards, backwards = _pass(whole, x, weights[0]), _pass(whole, turned(x, lengths), weights[1])

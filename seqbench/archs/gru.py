@@ -19,6 +19,7 @@ SETTINGS = {
     "recurrent_dropout": 0.0,
     "variational": False,
     "truncate": 0,
+    "packing": "auto",
 }
 
 

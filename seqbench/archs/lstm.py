@@ -22,6 +22,7 @@ SETTINGS = {
     "recurrent_dropout": 0.0,
     "variational": False,
     "truncate": 0,
+    "packing": "auto",
 }
 
 

@@ -15,6 +15,7 @@ SETTINGS = {
     "recurrent_dropout": 0.0,
     "variational": False,
     "truncate": 0,
+    "packing": "auto",
 }
 
 

@@ -82,7 +82,7 @@ def by_task(args: argparse.Namespace) -> dict[str, list[Setting]]:
         given = read_json(args.cells, "--cells")
         return {args.task: [config.typed(Setting, one, f"--cells, {arch}") for arch, one in given.items()]}
     found = plan(args)
-    return {task: [found.cell(task, arch) for arch in found.architectures] for task in found.expand(args.task)}
+    return {task: found.measured_on(task) for task in found.expand(args.task)}
 
 
 def device(args: argparse.Namespace) -> str:

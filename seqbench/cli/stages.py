@@ -251,10 +251,16 @@ def reach(args: argparse.Namespace) -> None:
     seeds = tuple(args.seed or plans.plan(args).seeds)
     for task_id, cells in plans.by_task(args).items():
         with device.lease(plans.device(args)) as here:
-            found = tuple(
-                horizon.reaches(cell, seeds, args.root, settings, here, partial(_tell, task_id)) for cell in cells
-            )
-        TaskReaches(task=task_id, cells=found).write(args.root / "measured" / "reach" / f"{task_id}.json")
+            found = {
+                cell.label: horizon.reaches(cell, seeds, args.root, settings, here, partial(_tell, task_id))
+                for cell in cells
+            }
+        grid, variants = (
+            tuple(found[cell.label] for cell in cells if bool(cell.variant) is beside) for beside in (False, True)
+        )
+        TaskReaches(task=task_id, cells=grid, variants=variants).write(
+            args.root / "measured" / "reach" / f"{task_id}.json"
+        )
 
 
 def analyse(args: argparse.Namespace) -> None:

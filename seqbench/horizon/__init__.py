@@ -49,7 +49,7 @@ def reaches(
         say(f"skipped: {skipped}")
     return Reaches(
         task=task_id,
-        arch=setting.arch,
+        arch=setting.label,
         keys={str(run.result.seed): run.result.key for run in runs},
         trained_length=data.spec.length if data.spec.outputs == "stream" else data.manifest.arrays["train.x"].shape[1],
         reaches=() if skipped else tuple(_horizons(runs, data, settings, device, say)),
@@ -65,8 +65,8 @@ def reaches(
 def _runs(setting: Setting, seeds: Sequence[int], root: Path, data: Prepared) -> list[Run]:
     """The runs of these seeds that finished."""
     task_id = tasks.task_id(setting.task, setting.task_settings)
-    again = f"train the cell again: seqbench train {task_id} {setting.arch}"
-    path = root / "runs" / task_id / setting.arch / "results.json"
+    again = f"train the cell again: seqbench train {task_id} {setting.label}"
+    path = root / "runs" / task_id / setting.label / "results.json"
     found = []
     for result in Runs.read(path, again).results:
         if result.seed not in seeds or result.status != "ok":
@@ -74,7 +74,7 @@ def _runs(setting: Setting, seeds: Sequence[int], root: Path, data: Prepared) ->
         now = train.versions(setting), data.manifest.digest
         if result.key != run_key(setting, result.learning_rate, result.seed, *now):
             raise DataError(f"the run of seed {result.seed} had other settings, data or code", str(path), again)
-        folder = train.run_folder(root, task_id, setting.arch, result.seed, result.key)
+        folder = train.run_folder(root, task_id, setting.label, result.seed, result.key)
         found.append(Run(result, data, folder, 1))
     return found
 
@@ -129,7 +129,9 @@ def _network(run: Run, trained: bool, device: torch.device) -> Model:
     if trained:
         net = apply.load(run, device).net
     else:
-        net = model.build(run.data.spec, result.arch, result.setting.core, result.width, result.seeds["init"])
+        net = model.build(
+            result.setting.applied(run.data.spec), result.arch, result.setting.core, result.width, result.seeds["init"]
+        )
         model.load_pretrained(net, run.data)
     assert isinstance(net, Model)
     net = net.to(device).double().eval()

@@ -68,7 +68,7 @@ def time_cell(
     per = {"step": 1, "item": items}
     values = {name: clock.quantiles(seconds / per[name] for seconds in seen.result) for name, seen in found.items()}
     return CellTime(
-        arch=setting.arch,
+        arch=setting.label,
         step=values.get("step"),
         item=values.get("item"),
         flops=flops,
@@ -107,11 +107,11 @@ def pace(
             versions = train.versions(cell).plain()
             what = {"cell": cell.plain() | {"tune": None}, "data": data.manifest.digest, "versions": versions}
             if refused := gates[cell.arch].refusal(data.spec.kind):
-                times[cell.arch] = CellTime(arch=cell.arch, step=None, item=None, refused=refused)
+                times[cell.label] = CellTime(arch=cell.label, step=None, item=None, refused=refused)
                 continue
             make = partial(time_cell, cell, root, settings, device, frequency)
-            time = times[cell.arch] = kept.get(cell.arch, cell.core, what, CellTime, make)
-            say(clock.line(cell.arch, time.step, 1e3, "ms a step", time.status, time.flags))
+            time = times[cell.label] = kept.get(cell.arch, cell.core, what, CellTime, make)
+            say(clock.line(cell.label, time.step, 1e3, "ms a step", time.status, time.flags))
         provenance = witness.provenance()
-    ordered = tuple(times[cell.arch] for cell in cells)
-    return Pace(task=task_id, cells=ordered, settings=settings.plain(), provenance=provenance)
+    grid, variants = (tuple(times[c.label] for c in cells if bool(c.variant) is beside) for beside in (False, True))
+    return Pace(task=task_id, cells=grid, variants=variants, settings=settings.plain(), provenance=provenance)

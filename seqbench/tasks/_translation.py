@@ -140,6 +140,17 @@ def scores(texts: Sequence[str], references: Sequence[str]) -> dict[str, float]:
     return {"bleu": float(bleu.score), "chrf": float(chrf.score)}
 
 
+def by_length(texts: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+    """BLEU of the shorter and of the longer half, by words of the reference; those of the median length are short."""
+    words = np.array([len(line.split()) for line in references])
+    halves = {"bleu_short": words <= np.median(words), "bleu_long": words > np.median(words)}
+    known = {name: np.flatnonzero(half) for name, half in halves.items()}
+    return {
+        name: scores([texts[row] for row in rows.tolist()], [references[row] for row in rows.tolist()])["bleu"] if len(rows) else 0.0
+        for name, rows in known.items()
+    }
+
+
 def signature() -> str:
     """How the BLEU of `scores` was computed, in sacrebleu's words."""
     metric = BLEU(force=True)

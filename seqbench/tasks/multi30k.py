@@ -35,6 +35,7 @@ from seqbench.tasks import Base
 from seqbench.tasks._common import generator
 from seqbench.tasks._translation import (
     Pair,
+    by_length,
     decode,
     read_pairs,
     scores,
@@ -62,6 +63,7 @@ class Task(Base):
         f"multi30k-{part}-{side}" for part in ("train", "val", *(f"test_{t}" for t in TESTS)) for side in SIDES
     )
     TITLE = "Multi30k, German to English"
+    VERSION = 2
     FAMILY = "translation"
 
     class Settings(Record):
@@ -186,8 +188,8 @@ class Task(Base):
         ]
 
     def score(self, outputs: Any, y: Any, spec: Spec) -> dict[str, float]:
-        """BLEU and chrF, 0 to 100, of texts `outputs` against one reference each, `y`."""
-        return scores(outputs, y)
+        """BLEU, chrF, and BLEU of short and long sentences apart, 0 to 100: texts `outputs`, one reference each `y`."""
+        return scores(outputs, y) | by_length(outputs, y)
 
     def controls(self, data: Prepared) -> tuple[Control, ...]:
         """The source sentence as it is; IBM Model 1, word by word."""

@@ -110,9 +110,9 @@ def cores(*architectures):
 
 
 def of_task(wildcards):
-    """The settings of a task's cells, as one JSON text."""
+    """The settings of a task's cells, of the grid and of ablations, as one JSON text."""
     return files.canonical(
-        {arch: PLAN.cell(wildcards.task, arch).plain() for arch in PLAN.architectures}
+        {cell.label: cell.plain() for cell in PLAN.measured_on(wildcards.task)}
     )
 
 

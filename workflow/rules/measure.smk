@@ -123,7 +123,10 @@ rule pace:
 
 rule reach:
     input:
-        expand("data/runs/{{task}}/{arch}/results.json", arch=PLAN.architectures),
+        lambda wildcards: [
+            f"data/runs/{wildcards.task}/{cell.label}/results.json"
+            for cell in PLAN.measured_on(wildcards.task)
+        ],
         code("apply", "measurements"),
         package("horizon"),
     output:
