@@ -110,7 +110,7 @@ def check_core(key: str, value: Any, examples: Mapping[str, Any], place: str) ->
     if isinstance(value, bool) != isinstance(example, bool) or not isinstance(value, kinds):
         raise InputError(f"wrong type: {value!r}", f"{place}.{key}", f"e.g. {key}: {example!r}")
     if key in WORDS and value not in WORDS[key]:
-        raise InputError(f"unknown word '{value}'", f"{place}.{key}", nearest(value, WORDS[key]))
+        raise InputError(f"unknown word '{value}'", f"{place}.{key}", nearest(str(value), WORDS[key]))
     low, high = RANGES.get(key, (value, value))
     if not low <= value <= high:
         raise InputError(f"out of range: {value!r}", f"{place}.{key}", f"from {low} to {high}")

@@ -3,12 +3,16 @@
 Exit codes: 1 a fault of seqbench itself, 2 bad input (configuration, arguments),
 3 bad data (a file is missing, corrupt, truncated or tampered with), 4 network,
 5 the machine (no such device, disk full, no permission, folder in use).
+6 is no error: `seqbench diff` found a difference beyond noise.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+
+DIFFERENT = 6
+"""Exit code of `seqbench diff` where something differs beyond noise; 1 would be a fault of seqbench."""
 
 
 class SeqbenchError(Exception):

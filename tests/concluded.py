@@ -11,6 +11,7 @@ from jinja2 import ChoiceLoader, DictLoader, Environment, FileSystemLoader, Stri
 from markupsafe import Markup
 
 from seqbench import report
+from seqbench.analyse import ablations
 from seqbench.analyse import conclusions as of
 from seqbench.analyse.findings import arrow, number, span, words
 from seqbench.analyse.summary import Cell, Summary
@@ -71,7 +72,8 @@ def conclusions(summary: Summary, hostile: str = "") -> types.SimpleNamespace:
         matched=tuple(one for n, task in enumerate(tasks) for one in matched(task, n, hostile)),
         claims=register(hostile),
         ledger=ledger(hostile),
-        variants=variants(summary),
+        variants=(beside := variants(summary)),
+        ablated=ablations.compare(beside, summary.cells),
     )
 
 

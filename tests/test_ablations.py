@@ -126,7 +126,7 @@ def test_a_spec_is_changed_beside_the_tasks_own() -> None:
     assert found.cells[0].applied(variants.ANY) is variants.ANY
 
 
-@pytest.mark.parametrize("preset", ["quick", "full"])
+@pytest.mark.parametrize("preset", ["quick", "cpu", "full"])
 def test_every_ablation_of_a_preset_leaves_cells_and_those_of_params_are_run(preset: str) -> None:
     known = config.read(config.PRESETS / f"{preset}.yaml")["ablations"]
     found = config.load({"preset": preset, "device": "cpu", "ablations": list(known)})
@@ -420,6 +420,29 @@ def test_variants_are_trained_checked_and_watched_as_the_grid_is(trained: tuple[
     clipped = plan.variants[0].model_copy(update={"train": plan.cells[0].train.model_copy(update={"clip": 0.1})})
     changed = plan.model_copy(update={"variants": (clipped, *plan.variants[1:])})
     assert not status.look(changed, root).complete
+
+
+def test_pace_and_reach_of_ablations_on_tasks_of_the_grid_are_measured(trained: tuple[config.Plan, Path]) -> None:
+    plan, root = trained
+    assert [cell.label for cell in plan.measured_on("adding-6")] == ["rnn", "rnn+no_clipping"]
+    assert plan.measured_on("adding-5") == []  # a published row is not measured
+    quick = {"repetitions": 3, "seconds": 0.01, "reach_items": 4, "reach_lags": 3, "stretch": []}
+    given = TINY | {"overrides": config.merge(TINY["overrides"], {"measure": quick})}
+    options = ["--config", json.dumps(given), "--root", str(root)]
+    for stage in ("pace", "reach"):
+        assert cli.main([stage, "adding-6", *options]) == 0
+    plan = config.resolve(given)
+    pace = evidence.pace(plan, "adding-6", root)
+    assert [one.arch for one in pace.cells] == ["rnn"] and [one.arch for one in pace.variants] == ["rnn+no_clipping"]
+    assert all(one.step and one.step.median > 0 for one in (*pace.cells, *pace.variants))
+    task = evidence.task(plan, "adding-6", root)
+    cells = [evidence.cell(plan, task, label, root) for label in ("rnn", "rnn+no_clipping")]
+    plain, loose = evidence.reaches(plan, "adding-6", cells, root)
+    assert (plain.arch, loose.arch) == ("rnn", "rnn+no_clipping")
+    assert [one.horizon for one in plain.reaches if not one.trained] == [
+        one.horizon for one in loose.reaches if not one.trained
+    ]  # before training they are the same models
+    assert set(plain.keys) == set(loose.keys) == {"1", "2"} and set(plain.keys.values()).isdisjoint(loose.keys.values())
 
 
 def test_a_plan_made_before_there_were_variants_has_none() -> None:

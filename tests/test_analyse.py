@@ -6,7 +6,7 @@ import json
 import math
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,12 @@ from planted import (
 from scipy import stats
 
 from seqbench import analyse, archs, records
-from seqbench.analyse import statistics
+from seqbench.analyse import findings, quality, statistics
 from seqbench.analyse.findings import number
-from seqbench.analyse.summary import Summary
+from seqbench.analyse.summary import Cell, Summary
 from seqbench.config import Plan
 from seqbench.errors import DataError
+from seqbench.measurements import Measured
 
 CLEAR = {"rnn": 0.7, "lstm": 0.3, "gru": 0.3, "transformer": 0.1, "my_arch": 0.95}
 
@@ -329,6 +330,38 @@ def test_quality_control_lists_borders_contention_and_local_changes(tmp_path: Pa
         ("measurement", "digits", ARCHS[0]),
         ("dirty", "digits", "lstm"),
     }
+
+
+def test_quality_control_lists_what_is_missing_and_what_cannot_be(tmp_path: Path) -> None:
+    of = plan({"digits": [{}]})
+    write(tmp_path, of, clear)
+    summary = analyse.summarise(of, tmp_path)
+    assert "range" not in {c.kind for c in summary.concerns}
+
+    def judged(
+        variants: Sequence[Cell] = (), measured: Sequence[Measured] = (), skipped: str = "", **test: float
+    ) -> set[tuple[str, str]]:
+        runs = tuple(run.model_copy(update={"test": run.test | test}) for run in summary.cells[0].evidence.results[:1])
+        evidence = summary.cells[0].evidence.model_copy(update={"results": runs})
+        cells = [summary.cells[0].model_copy(update={"evidence": evidence}), *summary.cells[1:]]
+        reaches = [one.model_copy(update={"skipped": skipped}) for one in summary.reaches]
+        costs = findings.Costs((), measured, (), {}, (), ())
+        found = quality.concerns(summary.tasks, cells, variants, costs, (), reaches)
+        return {(c.kind, c.text) for c in found if c.kind in ("missing", "range", "failed")}
+
+    first = summary.cells[0].runs[0].seed
+    assert judged(accuracy=1.2) == {("range", f"seed {first}: accuracy 1.2 on test")}
+    assert judged(perplexity=0.5) == {("range", f"seed {first}: perplexity 0.5 on test")}
+    assert judged(accuracy=1.0, mse=1e9) == set()
+    meters = [summary.measured[0].model_copy(update={"energy": word}) for word in ("not measured: no meter", "NVML")]
+    assert judged(measured=meters) == {("missing", "energy not measured: no meter")}
+    assert judged(skipped="too odd") == {("missing", "digits: no horizons and no longer sequences: too odd")}
+    burst = summary.cells[0].evidence.results[0].model_copy(update={"status": "diverged", "reason": "inf"})
+    setting = summary.cells[0].evidence.setting.model_copy(update={"variant": "loose"})
+    evidence = summary.cells[0].evidence.model_copy(update={"results": (burst,), "setting": setting})
+    variant = summary.cells[0].model_copy(update={"evidence": evidence})
+    (failed,) = judged(variants=[variant])
+    assert failed == ("failed", f"{setting.label} on digits: seed {first} ended as diverged: inf")
 
 
 def test_points_of_an_earlier_commit_are_counted_by_architecture(tmp_path: Path) -> None:

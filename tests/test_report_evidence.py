@@ -7,8 +7,9 @@ import itertools
 import re
 import types
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import concluded
 import pytest
@@ -16,10 +17,10 @@ from concluded import ARCHS
 from planted import HOSTILE
 from test_report import Elements, section, table, words
 
+from seqbench.analyse import ablations, statistics
 from seqbench.analyse import conclusions as of
-from seqbench.analyse import statistics
 from seqbench.analyse.findings import number
-from seqbench.analyse.summary import Summary
+from seqbench.analyse.summary import Cell, Summary
 from seqbench.report import FOLDER, across, certificates, charts, claims, evidence_charts, svg, tuning
 
 BAD = "".join(HOSTILE)
@@ -119,7 +120,7 @@ def test_charts_have_no_colour_of_their_own(evidence: types.SimpleNamespace) -> 
 
 def test_pages_of_no_evidence_say_so(grid: Summary) -> None:
     nothing = dict.fromkeys(
-        ("aggregates", "profiles", "certificates", "searches", "matched", "claims", "ledger", "variants"), ()
+        ("aggregates", "profiles", "certificates", "searches", "matched", "claims", "ledger", "variants", "ablated"), ()
     )
     ranking = of.Ranking(tasks=1, needed=8, testable=False, text="Not testable with 1 task: 6 would do.")
     silent = of.Sensitivity(usual=None, choices=(), changed=None, text="Nothing to choose from.")
@@ -413,24 +414,30 @@ def test_published_numbers_stand_beside_what_was_found(page: str) -> None:
 # ---------------------------------------------------------------- ablations
 
 
+def shown(variants: Sequence[Cell], cells: Sequence[Cell]) -> list[claims.Ablation]:
+    """The ablations of the page."""
+    ablated = ablations.compare(variants, cells)
+    return claims.ablations(cast(Summary, types.SimpleNamespace(variants=variants, cells=cells, ablated=ablated)))
+
+
 def test_a_change_stands_beside_its_base(evidence: types.SimpleNamespace) -> None:
-    first, second = claims.ablations(evidence.variants, evidence.cells)
+    first, second = shown(evidence.variants, evidence.cells)
     assert (first.name, second.name) == ("no_clipping", "wet")  # a published row is no ablation
     lstm, gru = first.rows
-    assert (lstm.task, lstm.arch, lstm.change, lstm.metric) == ("adding-20", "lstm", "clip 1.0 → 0.0", "mse ↓")
-    assert lstm.reading == "worse with the change" and lstm.difference.text.startswith("0.3 [")
+    assert (lstm.of.task, lstm.of.arch, lstm.of.change, lstm.metric) == ("adding-20", "lstm", "clip 1.0 → 0.0", "mse ↓")
+    assert lstm.of.reading == "worse with the change" and lstm.difference.text.startswith("0.3 [")
     assert lstm.difference.sub == "P(better) 0" and lstm.anchor == "cell-adding-20--lstm"
-    assert lstm.p == number(3 * statistics.smallest_p(7, 7))
-    assert gru.reading == "no clear difference"
+    assert lstm.of.p_holm == pytest.approx(3 * statistics.smallest_p(7, 7))
+    assert gru.of.reading == "no clear difference"
     (wet,) = second.rows
-    assert wet.change == "dropout 0.0 → 0.3" and wet.anchor == ""  # against the base of its own
+    assert wet.of.change == "dropout 0.0 → 0.3" and wet.anchor == ""  # against the base of its own
     assert wet.before.warn == wet.after.warn == "1 of 7 diverged" and wet.before.sub == "6/7 seeds"
 
 
 def test_commands_of_changed_cells_and_of_bases_outside_the_grid_are_given(
     evidence: types.SimpleNamespace, page: str
 ) -> None:
-    first, second = claims.ablations(evidence.variants, evidence.cells)
+    first, second = shown(evidence.variants, evidence.cells)
     assert [line.split(" --seed")[0] for line in first.commands] == [
         *("seqbench train adding-20 lstm+no_clipping", "seqbench train adding-20 gru+no_clipping")
     ]
@@ -443,10 +450,10 @@ def test_commands_of_changed_cells_and_of_bases_outside_the_grid_are_given(
 
 def test_higher_may_be_better(grid: Summary) -> None:
     cell = grid.cell("recall-4", "lstm")
-    (ablation,) = claims.ablations((concluded.varied(cell, "more", 0.3),), grid.cells)
-    assert ablation.rows[0].reading == "better with the change" and ablation.rows[0].metric == "accuracy ↑"
+    (ablation,) = shown((concluded.varied(cell, "more", 0.3),), grid.cells)
+    assert ablation.rows[0].of.reading == "better with the change" and ablation.rows[0].metric == "accuracy ↑"
     assert ablation.rows[0].difference.sub == "P(better) 1"
-    assert ablation.rows[0].change == "nothing but the name"
+    assert ablation.rows[0].of.change == "nothing but the name"
 
 
 def test_a_change_without_a_base_or_without_a_finished_seed_says_so(grid: Summary) -> None:
@@ -455,20 +462,20 @@ def test_a_change_without_a_base_or_without_a_finished_seed_says_so(grid: Summar
     failed = cell.model_copy(
         update={"mean": None, "counted": (), "scores": (None,) * 7, "interval": None, "failures": {"diverged": 7}}
     )
-    (one,) = claims.ablations((alone,), ())
-    assert (one.rows[0].before.warn, one.rows[0].reading) == ("not run", "nothing to compare")
-    (two,) = claims.ablations((concluded.varied(failed, "loose", 0.0),), grid.cells)
+    (one,) = shown((alone,), ())
+    assert (one.rows[0].before.warn, one.rows[0].of.reading) == ("not run", "nothing to compare")
+    (two,) = shown((concluded.varied(failed, "loose", 0.0),), grid.cells)
     assert two.rows[0].after.text == "no seed finished" and two.rows[0].after.warn == "7 of 7 diverged"
-    assert two.rows[0].difference.text == "–" and two.rows[0].reading == "worse with the change"
+    assert two.rows[0].difference.text == "–" and two.rows[0].of.reading == "worse with the change"
 
 
 def test_few_seeds_are_not_testable(tmp_path: Path) -> None:
     few = concluded.grid(tmp_path, seeds=(1, 2, 4))
-    (one,) = claims.ablations((concluded.varied(few.cell("adding-20", "lstm"), "loose", 0.5),), few.cells)
-    assert one.rows[0].reading == "not testable with 3 seeds" and one.rows[0].p == "0.1"
+    (one,) = shown((concluded.varied(few.cell("adding-20", "lstm"), "loose", 0.5),), few.cells)
+    assert one.rows[0].of.reading == "not testable with 3 seeds" and one.rows[0].of.p_holm == pytest.approx(0.1)
 
 
 def test_what_a_variant_changes_of_the_task_is_named(grid: Summary) -> None:
     cell = grid.cell("adding-20", "gru")
-    (one,) = claims.ablations((concluded.varied(cell, "forwards", 0.1, spec={"causal": True}),), grid.cells)
-    assert one.rows[0].change == "causal the task's → True"
+    (one,) = shown((concluded.varied(cell, "forwards", 0.1, spec={"causal": True}),), grid.cells)
+    assert one.rows[0].of.change == "causal the task's → True"

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seqbench.analyse import (
+    ablations,
     across,
     certificates,
+    chooser,
     claims,
     costs,
     evidence,
@@ -54,7 +56,7 @@ def summarise(plan: Plan, root: Path) -> Summary:
         one for task, own in zip(tasks, runs, strict=True) for one in evidence.reaches(plan, task.id, own, root)
     )
     curves = costs.curves(measured, counted, plan.measure)
-    ablated = tuple(
+    beyond = tuple(
         one
         for task_id in plan.task_ids
         for one in evidence.reaches(plan, task_id, _measured(plan, beside, task_id), root)
@@ -69,7 +71,7 @@ def summarise(plan: Plan, root: Path) -> Summary:
         curves=curves,
         measured=measured,
         counted=counted,
-        horizons=(*horizons, *reach.horizons(ablated)),
+        horizons=(*horizons, *reach.horizons(beyond)),
         held=reach.held(tasks, cells),
         fronts=costs.fronts(tasks, cells, paces),
         stretches=reach.stretches(reaches),
@@ -79,6 +81,8 @@ def summarise(plan: Plan, root: Path) -> Summary:
     said = findings.Costs(tuple(gates.values()), measured, counted, curves, known.laws, known.crossovers)
     certified = certificates.certificates(tasks, cells, certificates.contexts(tasks, reaches))
     matched = matching.matched(tasks, cells, paces, variants)
+    prices = chooser.Costs(curves, measured, counted, known.fronts)
+    options = chooser.options(tasks, cells, pairs, certified, prices)
     return Summary(
         plan=plan.model_copy(update={"mirror": None}),  # where the files came from this time is no result
         tasks=tasks,
@@ -98,6 +102,7 @@ def summarise(plan: Plan, root: Path) -> Summary:
         held=tuple(known.held),
         recalls=reach.recalls(reaches),
         variants=variants,
+        ablated=ablations.compare(variants, cells),
         certificates=certified,
         aggregates=across.aggregates(certified, cells),
         profiles=across.profiles(certified, cells),
@@ -107,8 +112,10 @@ def summarise(plan: Plan, root: Path) -> Summary:
         matched=matched,
         claims=claims.decide(claims.read(), known),
         ledger=ledger.check(ledger.read(), known),
-        findings=findings.findings(tasks, cells, pairs, design, said, known.held),
-        concerns=quality.concerns(tasks, cells, said, paces),
+        options=options,
+        advice=chooser.advice(options),
+        findings=findings.findings(tasks, cells, pairs, design, said, known.held, matched),
+        concerns=quality.concerns(tasks, cells, variants, said, paces, reaches),
     )
 
 

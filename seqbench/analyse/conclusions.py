@@ -86,6 +86,81 @@ class Sensitivity(Record):
     text: str
 
 
+# ---------------------------------------------------------------- which one to use
+
+
+Prices = tuple[float | None, float | None, float | None, int, int]
+"""Milliseconds per streamed step, after the longest context that all architectures reached; peak of a training step at
+the task's length, MB; seconds to train one run; bytes that one sequence carries on; parameters. The first three have
+three significant digits; None: not measured."""
+
+
+class Option(Record):
+    """One architecture on one task, as whoever must choose sees it."""
+
+    arch: str
+    out: str = ""
+    """Why it is no candidate, in a few words; empty: it is one."""
+    score: float | None
+    """Mean over seeds, in the task's metric."""
+    interval: Interval | None
+    rescaled: float
+    """The mean rescaled: 0 is the trivial control, 1 the ceiling; where nobody gets beyond the control, -1 is the worst
+    mean."""
+    best: float | None
+    """Probability that its mean is the highest of all candidates on the task; None: one seed says nothing of it."""
+    better_than: tuple[str, ...]
+    """Candidates that it beats by the verdicts of pairs."""
+    costs: Prices
+
+
+class Options(Record):
+    """Who may be chosen on one task, with what it costs and how probable it is that it is the best."""
+
+    task: str
+    """Task id."""
+    name: str
+    """Of the task, without its knob."""
+    family: str
+    length: int
+    """Steps."""
+    seeds: int
+    context: int | None
+    """Steps before the streamed step whose latency is given; None: none was timed."""
+    options: tuple[Option, ...]
+    """In the plan's order."""
+    odds: tuple[tuple[int, ...], ...]
+    """For every subset of the options, bit n of its place being option n, the probability of each member in turn that
+    it is the best of the subset, per mille; empty where a member is no candidate. Of many options a single row: of all.
+    Nothing with one seed."""
+
+
+class Choosable(Record):
+    """One architecture over the tasks asked about, within the limits given."""
+
+    arch: str
+    best: float | None
+    """Probability that it is the best of those within the limits, per cent, mean over the tasks."""
+    rescaled: float
+    """Mean over the tasks."""
+    costs: Prices
+    """Of the costliest of the tasks."""
+    out: str
+    """Why it is left out; empty: it is on the front."""
+
+
+class Advice(Record):
+    """What is best for a family of tasks and a band of lengths."""
+
+    family: str
+    band: str
+    tasks: tuple[str, ...]
+    """Task ids that it rests on."""
+    rows: tuple[Choosable, ...]
+    """The front first, each part by its probability."""
+    text: str
+
+
 # ---------------------------------------------------------------- certificates of tasks
 
 
@@ -156,6 +231,34 @@ class Matched(Record):
     """Why there are no ranks."""
 
 
+# ---------------------------------------------------------------- ablations
+
+
+class Ablated(Record):
+    """A cell with one change of its settings beside the same cell without it."""
+
+    name: str
+    """Of the ablation."""
+    task: str
+    arch: str
+    label: str
+    """Of the changed cell."""
+    base: str
+    """Label of the cell without the change; empty: it was not run."""
+    change: str
+    """Settings that differ: before → after."""
+    difference: float | None = None
+    """Mean score with the change less that without; a failed run counts as the worst seen on the task."""
+    interval: Interval | None = None
+    """95 % interval of it."""
+    improvement: float | None = None
+    """Probability that a run with the change is better than one without."""
+    p: float | None = None
+    p_holm: float | None = None
+    """Over all ablated cells."""
+    reading: str
+
+
 # ---------------------------------------------------------------- claims and published numbers
 
 
@@ -209,3 +312,7 @@ class Reproduction(Record):
     verdict: Literal["reproduced", "not reproduced", "undecided", "not run here"]
     text: str
     """In words: with the cost where it was not run."""
+    task: str = ""
+    """Task id that it was made again on; empty: it was not run."""
+    label: str = ""
+    """Of the cell; empty: a control of the task."""

@@ -12,6 +12,7 @@ from seqbench.analyse import cores
 from seqbench.analyse.summary import DataSource, Evidence, TaskSummary
 from seqbench.config import Plan
 from seqbench.errors import DataError
+from seqbench.files import sha256_file
 from seqbench.measurements import Counted, Gates, Measured, Pace, Reaches, TaskReaches
 from seqbench.records import (
     Controls,
@@ -128,6 +129,7 @@ def cell(plan: Plan, of: TaskSummary, label: str, root: Path) -> Evidence:
         results=tuple(by_seed[seed] for seed in seeds),
         provenances=_provenances(seeds, folder / "provenance.json", again),
         commands=tuple(config.reproduce(plan, of.id, label, seed) for seed in seeds),
+        sha256=sha256_file(path),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from seqbench.analyse.conclusions import Matched
 from seqbench.analyse.summary import (
     Cell,
     Crossover,
@@ -42,13 +43,18 @@ def findings(
     design: Design,
     costs: Costs,
     held: Sequence[Held],
+    matched: Sequence[Matched] = (),
 ) -> tuple[Finding, ...]:
-    """What the page says in words, in its order: what was tested, gates, accuracy, controls, cost, reach."""
+    """What the page says in words, in its order: what was tested, gates, accuracy, controls, cost, reach.
+
+    `matched`: ranks of the same runs under other rules, which may overturn what is said of accuracy.
+    """
     sentences = [*_design(design), *_gates(costs.gates)]
     for task in tasks:
         own = [cell for cell in cells if cell.task == task.id and not cell.refused]
         if design.testable and own:
-            sentences.append(_accuracy(task, own, [pair for pair in pairs if pair.task == task.id]))
+            rules = [one for one in matched if one.task == task.id]
+            sentences.append(_accuracy(task, own, [pair for pair in pairs if pair.task == task.id], rules))
         sentences += _controls(task, own)
     sentences += _speed(costs.curves, costs.measured)
     return (
@@ -107,10 +113,11 @@ def _design(design: Design) -> Iterator[Finding]:
             detail=f"With {_seeds(design.seeds)} a side an exact test reaches p = {number(design.smallest_p)} at best, "
             f"after Holm's correction over {design.comparisons} comparisons {number(design.smallest_p_holm)}",
             anchor="pairs",
+            overturn=f"{_seeds(design.seeds_needed)} a side: their least p, corrected, is below {number(design.level)}",
         )
 
 
-def _accuracy(task: TaskSummary, cells: Sequence[Cell], pairs: Sequence[Pair]) -> Finding:
+def _accuracy(task: TaskSummary, cells: Sequence[Cell], pairs: Sequence[Pair], rules: Sequence[Matched]) -> Finding:
     """One sentence on a task: the best winner and whom it beats, by how much; or that nobody clearly wins."""
     anchor = f"task-{task.id}"
     ranks = {cell.arch: cell.rank for cell in cells}
@@ -119,7 +126,13 @@ def _accuracy(task: TaskSummary, cells: Sequence[Cell], pairs: Sequence[Pair]) -
     if best is None:
         means = ", ".join(f"{cell.arch} {_mean(cell)}" for cell in sorted(cells, key=lambda cell: cell.rank))
         text = f"{task.id}: no clear difference between any two architectures"
-        return Finding(kind="accuracy", text=text, detail=f"{task.spec.metric} {means}; {seeds}", anchor=anchor)
+        return Finding(
+            kind="accuracy",
+            text=text,
+            detail=f"{task.spec.metric} {means}; {seeds}",
+            anchor=anchor,
+            overturn=_undecided(pairs),
+        )
     own = [pair if pair.a == best else pair.turned for pair in pairs if best in (pair.a, pair.b)]
     own.sort(key=lambda pair: ranks[pair.b])
     beaten = [pair for pair in own if pair.winner == best]
@@ -132,7 +145,45 @@ def _accuracy(task: TaskSummary, cells: Sequence[Cell], pairs: Sequence[Pair]) -
         f"{task.spec.metric} {mean}; difference from {', '.join(map(_margin, beaten))}; "
         f"{seeds}; p ≤ {number(max(pair.p_holm for pair in beaten))}"
     )
-    return Finding(kind="accuracy", text=text, detail=detail, anchor=anchor)
+    nearest = max(beaten, key=lambda pair: pair.p_holm)
+    doubts = [*_margins(nearest), *_other_rules(best, rules), *_borders(cells)]
+    return Finding(kind="accuracy", text=text, detail=detail, anchor=anchor, overturn="; ".join(doubts))
+
+
+def _undecided(pairs: Sequence[Pair]) -> str:
+    """What would make a difference of none: more seeds, foremost for the pair that came closest."""
+    if not pairs:
+        return "A second architecture that passes the gates"
+    near = min(pairs, key=lambda pair: (pair.p_holm, pair.p))
+    return f"More seeds, foremost of {near.a} and {near.b}, which come closest with p = {number(near.p_holm)}"
+
+
+def _margins(pair: Pair) -> Iterator[str]:
+    """By how much other seeds would have to move the weakest of the differences."""
+    if pair.difference is None or pair.interval is None:
+        yield f"A seed of {pair.b} that finishes"
+        return
+    low, high = pair.interval
+    gap = max(low, -high)
+    if gap <= 0:
+        yield f"Other seeds: the exact test parts it from {pair.b}, but the interval of the difference holds 0"
+    else:
+        yield f"Other seeds that bring the difference from {pair.b} nearer to 0 by more than {number(gap)}"
+
+
+def _other_rules(best: str, rules: Sequence[Matched]) -> Iterator[str]:
+    """Rules of matching under which another one is first."""
+    for one in rules:
+        if one.rule != "parameters" and one.ranks.get(best, 1) > 1:
+            first = min(one.ranks, key=lambda arch: one.ranks[arch])
+            yield f"at equal {one.rule} {first} ranks first, {best} {one.ranks[best]}"
+
+
+def _borders(cells: Sequence[Cell]) -> Iterator[str]:
+    """Whose learning rate may be better beyond the search."""
+    names = [cell.arch for cell in cells if cell.evidence.tuned.border]
+    if names:
+        yield f"a better learning rate of {words(names)} beyond the border of the search"
 
 
 def _mean(cell: Cell) -> str:
@@ -156,6 +207,7 @@ def _controls(task: TaskSummary, cells: Sequence[Cell]) -> Iterator[Finding]:
             detail=f"{task.spec.metric} {', '.join(f'{cell.arch} {_mean(cell)}' for cell in losers)}; "
             f"the control {score}; {_seeds(len(cells[0].scores))} each",
             anchor=f"task-{task.id}",
+            overturn="; ".join([f"Seeds or training that bring the interval beyond {score}", *_borders(losers)]),
         )
 
 
@@ -167,7 +219,8 @@ def _gates(gates: Iterable[Gates]) -> Iterator[Finding]:
     for one in gates:
         if sentence := one.refusal():
             text = f"{one.arch} fails gates: it is neither ranked nor timed in the models where it does"
-            yield Finding(kind="gate", text=text, detail=sentence.rstrip("."), anchor="gates")
+            again = f"A change of its code after which all gates pass: {one.provenance.command}"
+            yield Finding(kind="gate", text=text, detail=sentence.rstrip("."), anchor="gates", overturn=again)
 
 
 # ---------------------------------------------------------------- cost
@@ -210,7 +263,27 @@ def _speed(curves: Curves, measured: Sequence[Measured]) -> Iterator[Finding]:
         detail=f"{number(top.median)} tokens/s as measured on {measured[0].provenance.hardware.name}: "
         f"{', '.join(ratios)}; brackets: the ratio from the outer quartiles{_shaky(at.values())}",
         anchor="cost",
+        overturn="; ".join(_elsewhere(first, common, measured)),
     )
+
+
+def _elsewhere(first: str, common: Mapping[str, Points], measured: Sequence[Measured]) -> Iterator[str]:
+    """Where another one is faster, or may be."""
+    lengths = sorted(next(iter(common.values())))
+    fastest = {n: max(common, key=lambda arch: _quantiles(common[arch][n]).median) for n in lengths}
+    others: dict[str, list[str]] = {}
+    for n, arch in fastest.items():
+        if arch != first:
+            others.setdefault(arch, []).append(str(n))
+    if others:
+        yield "Another length: " + ", ".join(f"{arch} is the fastest at {words(n)}" for arch, n in others.items())
+    else:
+        yield f"A length beside the {len(lengths)} measured, at all of which it is the fastest"
+    at = {arch: of[lengths[-1]] for arch, of in common.items()}
+    near = max((arch for arch in at if arch != first), key=lambda arch: _quantiles(at[arch]).median)
+    batch, ratio = at[first].batch, _quantiles(at[first]).q25 / _quantiles(at[near]).q75
+    machine = f"a machine, thread count or batch other than {measured[0].provenance.hardware.name}, one thread, {batch}"
+    yield f"{machine}; here the quartiles of {near} {'overlap' if ratio < 1 else f'stay {number(ratio)} times apart'}"
 
 
 def _quantiles(measurement: Measurement) -> Quantiles:
@@ -222,9 +295,19 @@ def _crossings(crossovers: Sequence[Crossover]) -> Iterator[Finding]:
     """From which length on one architecture trains or streams faster, or needs less memory in training."""
     for quantity in ("train", "stream", "train_memory"):
         own = [one for one in crossovers if one.curve == Curve(arch=one.a, quantity=quantity, along="length")]
-        met = [one.text for one in own if one.length is not None]
+        met = [one for one in own if one.length is not None]
         if met:
-            yield Finding(kind="cost", text=met[0], detail="; ".join(met[1:]), anchor="cost")
+            said = "; ".join(one.text for one in met[1:])
+            yield Finding(kind="cost", text=met[0].text, detail=said, anchor="cost", overturn=_uncrossed(met[0]))
+
+
+def _uncrossed(of: Crossover) -> str:
+    """Where the curves may meet instead."""
+    within = f"Measured from {of.low} to {of.high} steps on this machine alone"
+    if of.interval is None:
+        return f"{within}, and with no spread that bounds where they meet"
+    low, high = of.interval
+    return f"{within}; with the spread of the repetitions the curves may meet from {number(low)} to {number(high)}"
 
 
 def _growth(laws: Sequence[Law]) -> Iterator[Finding]:
@@ -237,7 +320,10 @@ def _growth(laws: Sequence[Law]) -> Iterator[Finding]:
             for one in own
         ]
         text = f"Activations of a training step grow with length to the power of {_ends([one.slope for one in own])}"
-        yield Finding(kind="cost", text=text, detail=", ".join(slopes), anchor="cost")
+        low, high = max(one.low for one in own), min(one.high for one in own)
+        worst = min(own, key=lambda one: one.fit)
+        doubt = f"Lengths outside of {low} to {high} steps; the worst fit has R² {worst.fit:.3f} ({worst.curve.arch})"
+        yield Finding(kind="cost", text=text, detail=", ".join(slopes), anchor="cost", overturn=doubt)
 
 
 def _streaming(curves: Curves, measured: Sequence[Measured]) -> Iterator[Finding]:
@@ -257,6 +343,8 @@ def _streaming(curves: Curves, measured: Sequence[Measured]) -> Iterator[Finding
         )
         + _shaky(of[n] for of in common.values() for n in (short, long)),
         anchor="cost",
+        overturn=f"Contexts beyond {long} steps; a machine other than {measured[0].provenance.hardware.name}, where "
+        "what a step loads from memory costs otherwise",
     )
 
 
@@ -272,5 +360,8 @@ def _ends(values: Sequence[float]) -> str:
 def _held(held: Sequence[Held]) -> Iterator[Finding]:
     """Up to which length each architecture holds a reference score."""
     for task in dict.fromkeys(one.task for one in held):
-        texts = [one.text for one in held if one.task == task]
-        yield Finding(kind="reach", text=f"{task}: {texts[0]}", detail="; ".join(texts[1:]), anchor="reach")
+        own = [one for one in held if one.task == task]
+        said = "; ".join(one.text for one in own[1:])
+        levels = words([number(level) for level in own[0].levels])
+        doubt = f"Longer training, a reference other than {number(own[0].reference)}, or a level beside {levels}"
+        yield Finding(kind="reach", text=f"{task}: {own[0].text}", detail=said, anchor="reach", overturn=doubt)

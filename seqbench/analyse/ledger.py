@@ -16,7 +16,7 @@ from seqbench.analyse import statistics
 from seqbench.analyse.conclusions import Reproduction
 from seqbench.analyse.findings import number, span
 from seqbench.analyse.grounds import Known
-from seqbench.analyse.summary import Cell
+from seqbench.analyse.summary import Cell, TaskSummary
 from seqbench.errors import InputError
 from seqbench.presets import read as read_yaml
 from seqbench.presets import typed
@@ -105,16 +105,16 @@ def _run(row: Row, wanted: Remake, known: Known) -> Reproduction:
         return _row(row, "not run here", f"Not run here: it takes {published.cost}")
     values = [run.test[published.metric] * published.factor for run in found.runs if published.metric in run.test]
     if not values or len(values) < len(found.runs):
-        return _row(row, "undecided", _unfinished(found, published.metric, len(values)), seeds=len(values))
+        return _row(row, "undecided", _unfinished(found, published.metric, len(values)), seeds=len(values), of=found)
     margin = published.margin or 0.0
     mean, interval, equal = statistics.equivalence(values, published.value, margin)
     said = f"{number(mean)}{span(interval)} over {len(values)} seed{'s' * (len(values) != 1)}"
     against = f"published {published.value:g}, margin {margin:g}"
     if equal is None:
         why = "the interval spans the margin: more seeds would tell" if interval else "one seed gives no interval"
-        return _row(row, "undecided", f"Undecided: {said}, {against}; {why}", mean, interval, len(values))
+        return _row(row, "undecided", f"Undecided: {said}, {against}; {why}", mean, interval, len(values), found)
     verdict: Verdict = "reproduced" if equal else "not reproduced"
-    return _row(row, verdict, f"{verdict.capitalize()}: {said}, {against}", mean, interval, len(values))
+    return _row(row, verdict, f"{verdict.capitalize()}: {said}, {against}", mean, interval, len(values), found)
 
 
 def _same(setting: Setting, wanted: Remake, data: TaskData) -> bool:
@@ -155,7 +155,7 @@ def _control(row: Row, known: Known) -> Reproduction:
     equal = f"{value:.{digits}f}" == f"{published.value:.{digits}f}"
     said = f"{value:.{digits}f}, published {published.value:.{digits}f}"
     verdict: Verdict = "reproduced" if equal else "not reproduced"
-    return _row(row, verdict, f"{verdict.capitalize()}{' to the digit' if equal else ''}: {said}", value)
+    return _row(row, verdict, f"{verdict.capitalize()}{' to the digit' if equal else ''}: {said}", value, of=task)
 
 
 def _row(
@@ -165,6 +165,7 @@ def _row(
     found: float | None = None,
     interval: tuple[float, float] | None = None,
     seeds: int = 0,
+    of: Cell | TaskSummary | None = None,
 ) -> Reproduction:
     published = row.published
     digits = published.digits
@@ -180,4 +181,6 @@ def _row(
         seeds=seeds,
         verdict=verdict,
         text=f"{text}.",
+        task="" if of is None else of.task if isinstance(of, Cell) else of.id,
+        label=of.evidence.setting.label if isinstance(of, Cell) else "",
     )

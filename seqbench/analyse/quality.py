@@ -2,20 +2,45 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from seqbench.analyse.findings import Costs, number, words
 from seqbench.analyse.summary import Cell, Concern, TaskSummary
 from seqbench.files import canonical
-from seqbench.measurements import Counted, Gates, Measured, Pace
+from seqbench.measurements import Counted, Gates, Measured, Pace, Reaches
+
+POSSIBLE = {
+    **dict.fromkeys(("accuracy", "f1"), (0.0, 1.0)),
+    **dict.fromkeys(("bleu", "chrf"), (0.0, 100.0)),
+    **dict.fromkeys(("mse", "mae", "nll", "cross_entropy", "bits_per_character", "wer"), (0.0, math.inf)),
+    "perplexity": (1.0, math.inf),
+}
+"""Between which values a metric can lie."""
+ROUNDING = 1e-6
+"""How far beyond them a mean of float32 numbers may come to lie."""
 
 
 def concerns(
-    tasks: Sequence[TaskSummary], cells: Sequence[Cell], costs: Costs, paces: Sequence[Pace]
+    tasks: Sequence[TaskSummary],
+    cells: Sequence[Cell],
+    variants: Sequence[Cell],
+    costs: Costs,
+    paces: Sequence[Pace],
+    reaches: Sequence[Reaches],
 ) -> tuple[Concern, ...]:
-    """What a careful reader would ask about: failures, borders, beaten by a control, gates, noise, mixed machines."""
+    """What a careful reader would ask about: what is missing, failed, impossible, on a border, noisy, mixed.
+
+    Of variants only what befell their runs: what they score is the business of their ablation or published row.
+    """
     names = {task.id: task.trivial.name for task in tasks}
-    found = [concern for cell in cells for concern in _of_cell(cell, names[cell.task])]
+    found = list(_missing(costs.measured, reaches))
+    found += [concern for cell in cells for concern in _of_cell(cell, names[cell.task])]
+    for cell in variants:
+        label = f"{cell.evidence.setting.label} on {cell.task}"
+        found += [
+            Concern(kind=one.kind, text=f"{label}: {one.text}") for one in _of_cell(cell, "") if one.kind != "control"
+        ]
     for gates in costs.gates:
         found += _of_gates(gates)
     sources: list[Measured | Counted] = [*costs.measured, *costs.counted]
@@ -30,12 +55,25 @@ def concerns(
     return tuple(found)
 
 
+def _missing(measured: Sequence[Measured], reaches: Sequence[Reaches]) -> Iterator[Concern]:
+    """What the plan asks for and this machine or these tasks do not give, each once."""
+    for text in dict.fromkeys(one.energy for one in measured if one.energy.startswith("not measured")):
+        yield Concern(kind="missing", text=f"energy {text}")
+    why = {one.task: one.skipped for one in reaches if one.skipped}
+    for task, reason in why.items():
+        yield Concern(kind="missing", text=f"{task}: no horizons and no longer sequences: {reason}")
+
+
 def _of_cell(cell: Cell, control: str) -> Iterator[Concern]:
     place = {"task": cell.task, "arch": cell.arch}
     for result in cell.runs:
         if result.status != "ok":
             reason = f": {result.reason}" if result.reason else ""
             yield Concern(kind="failed", text=f"seed {result.seed} ended as {result.status}{reason}", **place)
+        for metric, value in result.test.items():
+            low, high = POSSIBLE.get(metric, (-math.inf, math.inf))
+            if not low - ROUNDING <= value <= high + ROUNDING:
+                yield Concern(kind="range", text=f"seed {result.seed}: {metric} {number(value)} on test", **place)
     if cell.evidence.tuned.border:
         rate = number(cell.evidence.tuned.learning_rate)
         yield Concern(kind="border", text=f"the best learning rate, {rate}, is on the edge of the search", **place)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 from seqbench.analyse.conclusions import (
+    Ablated,
+    Advice,
     Aggregate,
     Certificate,
     Claim,
     Matched,
+    Options,
     Profile,
     Ranking,
     Reproduction,
@@ -72,6 +75,8 @@ class Evidence(Record):
     provenances: tuple[Provenance, ...]
     commands: tuple[str, ...]
     """What makes each run again."""
+    sha256: str = ""
+    """Of the file that holds the results, runs/TASK/CELL/results.json."""
 
 
 class Mean(Record):
@@ -330,12 +335,16 @@ class Finding(Record):
     detail: str
     """Effect sizes, intervals, number of seeds."""
     anchor: str
+    overturn: str = ""
+    """What would overturn it, with the numbers of the test that decided it."""
 
 
 class Concern(Record):
     """One line of quality control."""
 
-    kind: Literal["failed", "border", "control", "contended", "hardware", "dirty", "measurement", "gate"]
+    kind: Literal[
+        "missing", "failed", "range", "border", "control", "contended", "hardware", "dirty", "measurement", "gate"
+    ]
     text: str
     task: str | None = None
     arch: str | None = None
@@ -363,6 +372,8 @@ class Summary(Record):
     recalls: tuple[Recall, ...]
     variants: tuple[Cell, ...]
     """Cells beside the grid: ablations with their bases, and published rows that were run."""
+    ablated: tuple[Ablated, ...] = ()
+    """Each cell of an ablation against its base."""
     certificates: tuple[Certificate, ...]
     aggregates: tuple[Aggregate, ...]
     profiles: tuple[Profile, ...]
@@ -372,6 +383,8 @@ class Summary(Record):
     matched: tuple[Matched, ...]
     claims: tuple[Claim, ...]
     ledger: tuple[Reproduction, ...]
+    options: tuple[Options, ...]
+    advice: tuple[Advice, ...]
     findings: tuple[Finding, ...]
     concerns: tuple[Concern, ...]
 

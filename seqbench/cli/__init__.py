@@ -45,7 +45,7 @@ class Parser(argparse.ArgumentParser):
         sys.exit(InputError.exit_code)
 
 
-COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
+COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "plan": stages.plan,
     "fetch": stages.fetch,
     "prepare": stages.prepare,
@@ -60,6 +60,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "analyse": stages.analyse,
     "report": stages.report,
     "status": stages.status,
+    "diff": stages.diff,
     "classify": models.classify,
     "generate": models.generate,
     "translate": models.translate,
@@ -78,6 +79,9 @@ def parser() -> argparse.ArgumentParser:
     for name, run in COMMANDS.items():
         sub = subparsers[name] = subs.add_parser(name, help=(run.__doc__ or "").strip(), description=run.__doc__)
         sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        if name == "diff":  # its results are not of this folder, nor of its configuration
+            _add_diff(sub)
+            continue
         sub.add_argument("--root", type=Path, default=Path("data"), help="folder of all data (default: data)")
         sub.add_argument("--preset", help="use this preset, whatever params.yaml says")
         sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the preset")
@@ -110,6 +114,17 @@ def parser() -> argparse.ArgumentParser:
     subparsers["status"].add_argument("--watch", action="store_true", help="go on until all is done")
     _add_use(subparsers)
     return top
+
+
+def _add_diff(sub: Parser) -> None:
+    """What the comparison of two result sets takes."""
+    sub.set_defaults(root=Path())
+    given = "a clone, its data/ or reports/, a summary.json or a results.csv"
+    for name in ("a", "b"):
+        sub.add_argument(name, metavar=name.upper(), type=Path, help=given)
+    sub.add_argument("--all", action="store_true", help="list also what is equal")
+    sub.add_argument("--json", type=Path, metavar="FILE", help="write everything compared as JSON")
+    sub.add_argument("--csv", type=Path, metavar="FILE", help="write everything compared as one table")
 
 
 def _add_use(subparsers: dict[str, Parser]) -> None:
@@ -163,7 +178,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         with files.machine_errors(args.root):
-            COMMANDS[args.command](args)
+            return COMMANDS[args.command](args) or 0
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # whoever reads has enough, as `head`: not an error, and nothing more to flush
@@ -175,4 +190,3 @@ def main(argv: list[str] | None = None) -> int:
         text, code = _explain(error)
         print(text, file=sys.stderr)
         return code
-    return 0

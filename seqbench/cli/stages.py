@@ -11,7 +11,7 @@ from typing import Any
 
 from seqbench import archs, config, files, sources, tasks
 from seqbench.cli import plans
-from seqbench.errors import InputError, nearest
+from seqbench.errors import DIFFERENT, InputError, SeqbenchError, nearest
 from seqbench.measurements import Gates, TaskReaches
 from seqbench.records import Setting
 
@@ -306,3 +306,21 @@ def status(args: argparse.Namespace) -> None:
             if now.complete:
                 return
             time.sleep(2)
+
+
+def diff(args: argparse.Namespace) -> int:
+    """Compare two result sets: circumstances, scores, ranks, verdicts, costs."""
+    from seqbench.analyse import result_sets
+    from seqbench.analyse.difference import compare
+    from seqbench.cli import differences
+
+    try:
+        found = compare(result_sets.read(args.a), result_sets.read(args.b))
+    except SeqbenchError as error:  # it may quote what stands in the file
+        raise type(error)(*map(differences.plain, (error.what, error.where, error.fix))) from None
+    if args.json:
+        files.write_json(args.json, found.plain() | {"beyond_noise": list(found.beyond_noise)})
+    if args.csv:
+        files.write_text(args.csv, differences.table(found))
+    print("\n".join(differences.lines(found, args.all)))
+    return DIFFERENT if found.beyond_noise else 0

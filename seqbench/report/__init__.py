@@ -16,18 +16,22 @@ from markupsafe import Markup
 
 from seqbench.analyse.findings import arrow, number, span, words
 from seqbench.analyse.statistics import METHOD
-from seqbench.analyse.summary import Cell, Pair, Summary, TaskSummary
+from seqbench.analyse.summary import Cell, Summary, TaskSummary
 from seqbench.files import canonical
 from seqbench.records import Hardware, Provenance
 from seqbench.report import (
     across,
     certificates,
     charts,
+    chooser,
     claims,
+    compact,
     costs,
     figures,
     fronts,
     gates,
+    headline,
+    leaders,
     limits,
     machine,
     reach,
@@ -38,7 +42,9 @@ from seqbench.report import (
 
 FOLDER = Path(__file__).parent
 TITLES = {
+    "missing": "Not measured",
     "failed": "Failed runs",
+    "range": "Numbers that cannot be",
     "border": "Learning rates on the border of the search",
     "control": "Controls not beaten",
     "contended": "Contended measurements",
@@ -47,8 +53,6 @@ TITLES = {
     "dirty": "Local changes",
     "gate": "Gates that an architecture fails",
 }
-LEFT_OUT = re.compile(r"</(?:td|th|tr|thead|tbody|li)>\s*")
-"""End tags that HTML lets a page leave out: a tenth of its bytes."""
 
 
 def render(summary: Summary) -> str:
@@ -62,8 +66,10 @@ def render(summary: Summary) -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= {"slug": slug, "num": number, "span": span, "arrow": arrow, "json": pretty, "exact": repr}
+    environment.filters["text"] = inner
     environment.filters["words"] = lambda many: words([str(one) for one in many])
-    style, script = ((FOLDER / name).read_text(encoding="utf-8") for name in ("style.css", "page.js"))
+    style, *scripts = ((FOLDER / name).read_text(encoding="utf-8") for name in ("style.css", "page.js", "chooser.js"))
+    script = "".join(scripts)
     looks = charts.styles(summary.plan.architectures)
     page = environment.get_template("template.html").render(
         s=summary,
@@ -82,16 +88,18 @@ def render(summary: Summary) -> str:
             "gradient": reach.gradient(summary, looks),
         },
         gates=gates,
+        headline=headline,
         costs=costs,
         machine=machine,
         fronts=fronts,
         reach=reach,
         across=across,
         certificates=certificates,
+        chooser=chooser,
         claims=claims,
         tuning=tuning,
         samples=samples.samples(summary),
-        leaders=leaders(summary),
+        leaders=leaders.rows(summary),
         data=data(summary),
         machines=machines(summary),
         measuring=measuring(summary),
@@ -100,7 +108,7 @@ def render(summary: Summary) -> str:
         settings=settings,
         limits=limits.limits(summary),
     )
-    return LEFT_OUT.sub("", page)
+    return compact.compact(page)
 
 
 def policy(style: str, script: str) -> str:
@@ -120,20 +128,16 @@ def slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", text)
 
 
-def pretty(value: Any) -> Markup:
-    """JSON for people, as the text of an element: there a quote is no danger."""
-    return Markup(html.escape(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False), quote=False))
+def pretty(value: dict[str, Any]) -> Markup:
+    """JSON for people, a line for each key, as the text of an element."""
+    found = {key: json.dumps(value[key], sort_keys=True, ensure_ascii=False) for key in sorted(value)}
+    lines = [f" {json.dumps(key)}: {text}" for key, text in found.items()]
+    return inner("{\n" + ",\n".join(lines) + "\n}")
 
 
-def leaders(summary: Summary) -> list[tuple[TaskSummary, Cell | None, Cell | None, Pair | None]]:
-    """For each task: the best cell, the next, and the pair of both seen from the best; none that is not ranked."""
-    found: list[tuple[TaskSummary, Cell | None, Cell | None, Pair | None]] = []
-    for task in summary.tasks:
-        ranked = [cell for cell in summary.of_task(task.id) if not cell.refused]
-        first, second = (*ranked, None, None)[:2]
-        pair = summary.pair(task.id, first.arch, second.arch) if first and second else None
-        found.append((task, first, second, pair))
-    return found
+def inner(text: str) -> Markup:
+    """The text of an element: there a quote is no danger."""
+    return Markup(html.escape(text, quote=False))
 
 
 def data(summary: Summary) -> list[tuple[TaskSummary, list[str], list[str]]]:

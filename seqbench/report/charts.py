@@ -51,7 +51,7 @@ class Style:
         return Markup(
             f'<symbol id="look-{self.place}" viewBox="-14 -6 28 12">'
             f'<path d="M-14,0H14" stroke="{self.colour}" stroke-dasharray="{dash}" stroke-width="2"/>'
-            f'<path d="{self.shape}" transform="scale(4)" fill="{self.colour}"/></symbol>'
+            f'<path id="mark-{self.place}" d="{self.shape}" transform="scale(3.8)" fill="{self.colour}"/></symbol>'
         )
 
     @property
@@ -151,7 +151,7 @@ def draw(
         values = [{"x": place, "y": level} for place, level in reference]
         encoding = {"x": x.encoding("x"), "y": y.encoding("y")}
         layers.append({"mark": dotted, "data": {"values": values}, "encoding": encoding})
-    return _drawn(dots, layers, label)
+    return _drawn(dots, layers, label, looks)
 
 
 def draw_categories(
@@ -180,7 +180,7 @@ def draw_categories(
             "encoding": {"x": place, "y": level},
         },
     ]
-    return _drawn(dots, layers, label)
+    return _drawn(dots, layers, label, looks)
 
 
 def draw_front(
@@ -204,7 +204,7 @@ def draw_front(
             "encoding": {**place, "text": {"field": "arch", "type": "nominal"}},
         }
     )
-    return _drawn(dots, layers, label)
+    return _drawn(dots, layers, label, looks)
 
 
 RULE = {"type": "rule", "strokeWidth": 1.5}
@@ -225,7 +225,9 @@ def _scales(dots: Sequence[Dot], looks: dict[str, Style]) -> dict[str, dict[str,
     }
 
 
-def _drawn(dots: Sequence[Dot], layers: list[dict[str, Any]], label: str) -> Markup:
+def _drawn(dots: Sequence[Dot], layers: list[dict[str, Any]], label: str, looks: dict[str, Style]) -> Markup:
+    # Points use the mark that the page has drawn once, unless two looks have one colour.
+    marks = {look.colour: f"mark-{look.place}" for look in looks.values()} if len(looks) <= COLOURS else {}
     quiet = {"gridColor": "currentColor", "gridOpacity": 0.12, "domain": False, "tickColor": "currentColor"}
     text = {"labelColor": "currentColor", "titleColor": "currentColor", "titleFontWeight": 500}
     spec = {
@@ -241,4 +243,4 @@ def _drawn(dots: Sequence[Dot], layers: list[dict[str, Any]], label: str) -> Mar
             "view": {"stroke": None},
         },
     }
-    return svg.image(svg.clean(vl_convert.vegalite_to_svg(spec)), label, "chart")
+    return svg.image(svg.clean(vl_convert.vegalite_to_svg(spec), marks), label, "chart")

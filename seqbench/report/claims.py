@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-
-from seqbench.analyse import statistics
-from seqbench.analyse.conclusions import Claim, Ground, Reproduction
+from seqbench.analyse.conclusions import Ablated, Claim, Ground, Reproduction
 from seqbench.analyse.findings import arrow, number, span, words
-from seqbench.analyse.summary import Cell
+from seqbench.analyse.summary import Cell, Summary
 from seqbench.report.figures import Entry, score_words
 from seqbench.report.settings import commands
 
@@ -53,24 +48,31 @@ def found(of: Reproduction) -> str:
     return "–" if of.found is None else f"{number(of.found)}{span(of.interval)}"
 
 
+def again(summary: Summary) -> list[str]:
+    """The commands that make the published numbers again that were looked at here, each once."""
+    known = {(cell.task, cell.evidence.setting.label): cell for cell in (*summary.cells, *summary.variants)}
+    lines: list[str] = []
+    for one in summary.ledger:
+        if one.label:
+            lines += commands(known[one.task, one.label])
+        elif one.task:
+            lines.append(f"seqbench control {one.task} --preset {summary.plan.preset}")
+    return list(dict.fromkeys(lines))
+
+
 # ---------------------------------------------------------------- ablations
 
 
 @dataclass(frozen=True)
-class Ablated:
+class Row:
     """One cell with a change of settings beside the cell without it."""
 
-    task: str
-    arch: str
-    change: str
-    """Settings that differ: before → after."""
+    of: Ablated
     metric: str
     before: Entry
     after: Entry
     difference: Entry
     """Changed minus base, and in words the probability that a run with the change is better."""
-    p: str
-    reading: str
     anchor: str
     """Cell of the page that holds the base's runs; empty: they stand here."""
 
@@ -80,82 +82,45 @@ class Ablation:
     """All cells of one ablation, and what makes their runs again."""
 
     name: str
-    rows: Sequence[Ablated]
+    rows: Sequence[Row]
     commands: Sequence[str]
 
 
-def ablations(variants: Sequence[Cell], cells: Sequence[Cell]) -> list[Ablation]:
-    """Every ablation, with the base of each cell: its own one among the variants, else that of the grid.
-
-    Exact Mann-Whitney tests over seeds, corrected by Holm over all cells that are compared here.
-    """
-    known = {(cell.task, _plain(cell), cell.evidence.setting.variant): cell for cell in (*cells, *variants)}
-    grid = {id(cell) for cell in cells}
-    pairs: dict[str, list[tuple[Cell, Cell | None]]] = {}
-    for cell in variants:
-        name = cell.evidence.setting.variant
-        if name and not name.endswith("_base") and not name.startswith("published"):
-            own = known.get((cell.task, _plain(cell), f"{name}_base"))
-            pairs.setdefault(name, []).append((cell, own or known.get((cell.task, _plain(cell), ""))))
-    compared = [(cell, base) for many in pairs.values() for cell, base in many if base]
-    adjusted = statistics.holm([_p(cell, base) for cell, base in compared])
-    p_holm = {id(cell): p for (cell, _), p in zip(compared, adjusted, strict=True)}
+def ablations(summary: Summary) -> list[Ablation]:
+    """Every ablation, with scores and commands of its cells."""
+    known = {(cell.task, cell.evidence.setting.label): cell for cell in (*summary.cells, *summary.variants)}
+    found: dict[str, list[Ablated]] = {}
+    for one in summary.ablated:
+        found.setdefault(one.name, []).append(one)
     return [
         Ablation(
             name,
-            [_row(cell, base, p_holm.get(id(cell), 1.0), len(compared), id(base) in grid) for cell, base in many],
-            list(dict.fromkeys(line for pair in many for cell in _unseen(pair, grid) for line in commands(cell))),
+            [_row(one, known) for one in many],
+            list(
+                dict.fromkeys(
+                    line
+                    for one in many
+                    for label in (one.label, one.base)
+                    if "+" in label  # those of the grid stand with their cells
+                    for line in commands(known[one.task, label])
+                )
+            ),
         )
-        for name, many in pairs.items()
+        for name, many in found.items()
     ]
 
 
-def _plain(cell: Cell) -> str:
-    """The architecture without the name of a variant."""
-    return cell.evidence.setting.arch
-
-
-def _unseen(pair: Sequence[Cell | None], grid: set[int]) -> list[Cell]:
-    """Those whose commands stand nowhere else on the page."""
-    return [cell for cell in pair if cell and id(cell) not in grid]
-
-
-def _row(cell: Cell, base: Cell | None, p: float, compared: int, in_grid: bool) -> Ablated:
+def _row(of: Ablated, known: Mapping[tuple[str, str], Cell]) -> Row:
+    cell, base = known[of.task, of.label], known.get((of.task, of.base))
     run = cell.runs[0]
-    both = base is not None and bool(cell.counted and base.counted)
-    return Ablated(
-        task=cell.task,
-        arch=_plain(cell),
-        change="–" if base is None else _change(base, cell),
+    return Row(
+        of=of,
         metric=f"{run.metric} {arrow(run.direction)}",
         before=Entry(warn="not run") if base is None else _score(base),
         after=_score(cell),
-        difference=_difference(cell, base) if base and both else Entry("–"),
-        p=number(p) if base else "–",
-        reading=_reading(cell, base, p, compared) if base else "nothing to compare",
-        anchor=f"cell-{cell.task}--{_plain(cell)}" if in_grid else "",
+        difference=_difference(of),
+        anchor="" if base is None or "+" in of.base else f"cell-{of.task}--{of.base}",
     )
-
-
-def _change(base: Cell, cell: Cell) -> str:
-    """Settings that differ: before → after; one that the base lacks is left to the task there."""
-    before, after = (_flat(one.evidence.setting.plain()) for one in (base, cell))
-    names = [name for name in dict.fromkeys([*before, *after]) if before.get(name) != after.get(name)]
-    own = "the task's"
-    changes = [f"{_last(name)} {before.get(name, own)} → {after.get(name, own)}" for name in names if name != "variant"]
-    return ", ".join(changes) or "nothing but the name"
-
-
-def _last(name: str) -> str:
-    return name.rsplit(".", 1)[-1]
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings without their sections."""
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat
 
 
 def _score(cell: Cell) -> Entry:
@@ -163,32 +128,7 @@ def _score(cell: Cell) -> Entry:
     return Entry(score_words(cell), f"{cell.finished}/{len(cell.scores)} seeds", ", ".join(failed))
 
 
-def _difference(cell: Cell, base: Cell) -> Entry:
-    difference = float(np.mean(cell.counted) - np.mean(base.counted))
-    better = statistics.improvement(*_signed(cell, base))
-    text = f"{number(difference)}{span(statistics.interval(cell.counted, base.counted))}"
-    return Entry(text, f"P(better) {number(better)}")
-
-
-def _signed(*cells: Cell) -> list[list[float]]:
-    """Scores of which larger is better; a failed run is below all."""
-    return [
-        [
-            -math.inf if score is None else score * (1 if cell.runs[0].direction == "max" else -1)
-            for score in cell.scores
-        ]
-        for cell in cells
-    ]
-
-
-def _p(cell: Cell, base: Cell) -> float:
-    return statistics.exact_p(*_signed(cell, base))
-
-
-def _reading(cell: Cell, base: Cell, p: float, compared: int) -> str:
-    seeds = len(cell.scores), len(base.scores)
-    if statistics.smallest_p(*seeds) * compared > statistics.LEVEL:
-        return f"not testable with {min(seeds)} seed{'s' if min(seeds) != 1 else ''}"
-    if p > statistics.LEVEL:
-        return "no clear difference"
-    return "better with the change" if statistics.improvement(*_signed(cell, base)) > 0.5 else "worse with the change"
+def _difference(of: Ablated) -> Entry:
+    if of.difference is None or of.improvement is None:
+        return Entry("–")
+    return Entry(f"{number(of.difference)}{span(of.interval)}", f"P(better) {number(of.improvement)}")

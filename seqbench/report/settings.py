@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from seqbench.analyse.findings import arrow
+from seqbench.analyse.findings import arrow, number, words
 from seqbench.analyse.summary import Cell, TaskSummary
 from seqbench.records import Result, Spec
+from seqbench.report.figures import Entry, Row
 
 POOLED = {"last": "the last step", "mean": "the mean over steps", "ends": "the final state of both directions"}
 CONNECTED = {
@@ -103,15 +106,97 @@ def commands(cell: Cell) -> list[str]:
     return [plain.pop().replace(" --seed ", "".join(seed.rstrip() for seed in seeds) + " ", 1).rstrip()]
 
 
-def places(cell: Cell) -> list[tuple[list[int], str]]:
-    """Where the runs were made: commit, machine, threads, kernel; with the seeds that share it."""
-    found: dict[str, list[int]] = {}
-    for run, made in zip(cell.runs, cell.evidence.provenances, strict=True):
-        dirty = " with local changes" if made.dirty else ""
-        threads = f"{made.threads} thread{'s' if made.threads != 1 else ''}"
-        words = f"commit {made.commit[:12]}{dirty}, {made.hardware.name}, {threads}; {made.kernel}"
-        found.setdefault(words, []).append(run.seed)
-    return [(seeds, words) for words, seeds in found.items()]
+@dataclass(frozen=True)
+class Runs:
+    """The runs of a task: the head of their table, the rows of each cell, and what is the same for all of them."""
+
+    head: Sequence[str]
+    groups: Sequence[tuple[Cell, Sequence[Row]]]
+    same: str
+
+
+def runs(cells: Sequence[Cell], task: TaskSummary) -> Runs:
+    """One row per seed of each cell; what is the same for all of several runs is no column."""
+    others = list(dict.fromkeys(name for cell in cells for name in cell.others))
+    columns = [_columns(cell, task, others) for cell in cells]
+    every = {name: [value for of in columns for value in of[name]] for name in columns[0]}
+    same = {
+        name: values[0]
+        for name, values in every.items()
+        if name in SAID_ONCE and len(values) > 1 and all(value == values[0] for value in values)
+    }
+    names = [name for name in every if name not in same and (others or not name.startswith("Other test metrics"))]
+    groups = [
+        (cell, [[str(run.seed), *(of[name][place] for name in names)] for place, run in enumerate(cell.runs)])
+        for cell, of in zip(cells, columns, strict=True)
+    ]
+    said = [f"{name.lower()} {value if isinstance(value, str) else _words(value)}" for name, value in same.items()]
+    return Runs(["Seed", *names], groups, ", ".join(said))
+
+
+def _columns(cell: Cell, task: TaskSummary, others: Sequence[str]) -> dict[str, list[str | Entry]]:
+    """What each run of the cell has under each head."""
+    watched, direction = task.spec.watched
+    made = cell.evidence.provenances
+    found: dict[str, list[str | Entry]] = {
+        "Status": [Entry(run.status.replace("_", " "), run.reason) for run in cell.runs],
+        f"{task.spec.metric} {arrow(task.spec.direction)}, test": [
+            "–" if score is None else repr(score) for score in cell.scores
+        ],
+        f"{watched} {arrow(direction)}, validation": [_value(run.valid, watched) for run in cell.runs],
+        f"Other test metrics: {', '.join(others)}": [
+            ", ".join(_value(run.test, name) for name in others if run.test) or "–" for run in cell.runs
+        ],
+        "Steps": [f"{run.steps:,}" for run in cell.runs],
+        "Best step": [f"{run.best_step:,}" for run in cell.runs],
+        "Labels seen" if task.spec.outputs == "stream" else "Examples seen": [f"{run.examples:,}" for run in cell.runs],
+        "Started, UTC": [one.started for one in made],
+        "Seconds": [number(one.seconds) for one in made],
+        "Load before, after": [f"{number(one.load_before)}, {number(one.load_after)}" for one in made],
+        "Key": [run.key[:12] for run in cell.runs],
+        "Weights": [run.weights_sha256[:12] or "–" for run in cell.runs],
+    }
+    return found
+
+
+def planned(cells: Sequence[Cell], order: Iterable[str]) -> list[Cell]:
+    """Cells of a task in the plan's order of architectures."""
+    by_arch = {cell.arch: cell for cell in cells}
+    return [by_arch[arch] for arch in order]
+
+
+SAID_ONCE = ("Status", "Steps", "Best step", "Labels seen", "Examples seen", "Seconds", "Load before, after")
+"""Columns of runs that are no column where all runs agree."""
+
+
+def _value(values: Mapping[str, float], name: str) -> str:
+    return number(values[name]) if name in values else "–"
+
+
+def _words(entry: Entry) -> str:
+    return f"{entry.text} ({entry.sub})" if entry.sub else entry.text
+
+
+def places(cells: Sequence[Cell]) -> list[tuple[str, str]]:
+    """Where the runs of a task were made: commit, machine, threads, kernel; before it the runs that share it.
+
+    "all runs" where all do.
+    """
+    found: dict[str, dict[str, list[str]]] = {}
+    for cell in cells:
+        for run, made in zip(cell.runs, cell.evidence.provenances, strict=True):
+            dirty = " with local changes" if made.dirty else ""
+            threads = f"{made.threads} thread{'s' if made.threads != 1 else ''}"
+            where = f"commit {made.commit[:12]}{dirty}, {made.hardware.name}, {threads}; {made.kernel}"
+            found.setdefault(where, {}).setdefault(cell.arch, []).append(str(run.seed))
+    if len(found) == 1:
+        return [("All runs", where) for where in found]
+    return [(", ".join(_seeds(cells, arch, own) for arch, own in by.items()), where) for where, by in found.items()]
+
+
+def _seeds(cells: Sequence[Cell], arch: str, seeds: list[str]) -> str:
+    every = next(len(cell.runs) for cell in cells if cell.arch == arch)
+    return arch if len(seeds) == every else f"{arch} seed{'s' if len(seeds) != 1 else ''} {words(seeds)}"
 
 
 def metrics(task: TaskSummary, cells: list[Cell]) -> list[str]:

@@ -144,11 +144,11 @@ def by_length(texts: Sequence[str], references: Sequence[str]) -> dict[str, floa
     """BLEU of the shorter and of the longer half, by words of the reference; those of the median length are short."""
     words = np.array([len(line.split()) for line in references])
     halves = {"bleu_short": words <= np.median(words), "bleu_long": words > np.median(words)}
-    known = {name: np.flatnonzero(half) for name, half in halves.items()}
-    return {
-        name: scores([texts[row] for row in rows.tolist()], [references[row] for row in rows.tolist()])["bleu"] if len(rows) else 0.0
-        for name, rows in known.items()
-    }
+    found = {}
+    for name, half in halves.items():
+        pairs = [(text, line) for text, line, mine in zip(texts, references, half, strict=True) if mine]
+        found[name] = scores([text for text, _ in pairs], [line for _, line in pairs])["bleu"] if pairs else 0.0
+    return found
 
 
 def signature() -> str:

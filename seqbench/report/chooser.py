@@ -1,0 +1,68 @@
+"""Which one should I use? The answers without limits as a table, and what the script needs to answer with them."""
+
+from __future__ import annotations
+
+import json
+
+from markupsafe import Markup
+
+from seqbench.analyse.chooser import BANDS, SUBSETS, UNITS, amount, band, counted, fixed, share
+from seqbench.analyse.conclusions import Choosable, Options
+from seqbench.analyse.summary import Summary
+
+HEAD = ("Architecture", "P(best)", "Score", *UNITS, "Verdict")
+
+
+def cells(row: Choosable) -> list[str]:
+    """What stands in the row of an architecture, without its name."""
+    return [share(row.best), fixed(row.rescaled, 3), *map(amount, row.costs), row.out or "on the front"]
+
+
+def note(summary: Summary) -> str:
+    """What the costs are of."""
+    measure, contexts = summary.plan.measure, {of.context for of in summary.options if of.context}
+    after = f" after {max(contexts):,} steps" if contexts else ""
+    scaled = (
+        f" With more than {SUBSETS} architectures the probabilities are those among all, scaled up to those that a "
+        "limit leaves."
+    )
+    return (
+        f"ms per step: one streamed step{after}; MB to train: peak of a training step at the task's length, batch "
+        f"{measure.batch}; both of models of {measure.parameters:,} parameters on the machine that measured. Seconds, "
+        "state and parameters: of the task's own model. Of several tasks, the costliest."
+        f"{scaled if len(summary.plan.architectures) > SUBSETS else ''}"
+    )
+
+
+def data(summary: Summary) -> Markup:
+    """What the script reads, as the value of an attribute in single quotes: JSON in which nothing ends it."""
+    archs = list(summary.plan.architectures)
+    families = sorted({of.family for of in summary.options})
+    found = {
+        "archs": archs,
+        "families": families,
+        "bands": BANDS,
+        "units": UNITS,
+        "tasks": [_task(of, archs) for of in summary.options],
+    }
+    text = json.dumps(found, separators=(",", ":"), ensure_ascii=False)
+    for sign, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("'", "&#39;")):
+        text = text.replace(sign, entity)
+    return Markup(text)
+
+
+def _task(of: Options, archs: list[str]) -> dict[str, object]:
+    """By architecture, in the plan's order: score, costs, whom it beats, why it is out."""
+    every = of.options
+    return {
+        "id": of.task,
+        "name": of.name,
+        "family": of.family,
+        "band": BANDS.index(band(of.length)),
+        "seeds": counted(of),
+        "score": [one.rescaled for one in every],
+        "costs": [one.costs for one in every],
+        "beats": [[archs.index(other) for other in one.better_than] for one in every],
+        "outs": [one.out for one in every],
+        "odds": of.odds,
+    }

@@ -1,0 +1,93 @@
+"""What the page comes to, in a few lines: counted from verdicts, nothing is decided here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+from seqbench.analyse.findings import number, words
+from seqbench.analyse.summary import Finding, Summary
+from seqbench.report.claims import tally
+
+SHOWN = 6
+"""Sentences of a kind that are seen at once; the others are folded."""
+KINDS = {
+    "design": "What can be tested",
+    "gate": "Gates not passed",
+    "accuracy": "Accuracy",
+    "control": "Controls not beaten",
+    "cost": "Cost",
+    "reach": "Long dependencies",
+}
+
+
+class Line(NamedTuple):
+    """One line: what it is of, what it says, and where its numbers are."""
+
+    term: str
+    text: str
+    anchor: str
+
+
+def lines(summary: Summary) -> list[Line]:
+    """The answer in short, doubts first where nothing could be decided."""
+    found = [_accuracy(summary), Line("Over tasks", summary.ranking.text, "ranking")]
+    first = {kind: next((one for one in summary.findings if one.kind == kind), None) for kind in KINDS}
+    for kind, term in (("cost", "Cost"), ("reach", "Long dependencies")):
+        one = first[kind]
+        if one:
+            found.append(Line(term, f"{one.text}.", one.anchor))
+    if summary.claims:
+        verdicts = tally([one.verdict for one in summary.claims])
+        found.append(Line("Claims", f"Of {len(summary.claims)} statements that people make: {verdicts}.", "claims"))
+    doubts = len(summary.concerns)
+    if doubts:
+        many = f"{doubts} remark{'s' if doubts != 1 else ''}"
+        found.append(Line("Doubts", f"Quality control has {many}.", "quality"))
+    return found
+
+
+def _accuracy(summary: Summary) -> Line:
+    design = summary.design
+    if not design.testable:
+        text = (
+            f"Nothing can be decided about accuracy: with {design.seeds} seed{'s' if design.seeds != 1 else ''} a side "
+            f"no difference can pass the test ({design.seeds_needed} would do). Scores are there, winners are not."
+        )
+        return Line("Accuracy", text, "pairs")
+    wins: Counter[str] = Counter()
+    some = 0
+    for task in summary.tasks:
+        winners = {pair.winner for pair in summary.pairs if pair.task == task.id} - {None}
+        ranked = [cell for cell in summary.of_task(task.id) if not cell.refused]
+        beaten = Counter(pair.winner for pair in summary.pairs if pair.task == task.id and pair.winner)
+        first = next((arch for arch, many in beaten.items() if many == len(ranked) - 1), None)
+        if first:
+            wins[first] += 1
+        elif winners:
+            some += 1
+    none = len(summary.tasks) - wins.total() - some
+    parts = []
+    if wins:
+        whom = words([f"{arch} {many}" for arch, many in wins.most_common()])
+        parts.append(f"on {wins.total()} one is better than every other ({whom})")
+    if some:
+        parts.append(f"on {some} some differ and none beats all others")
+    if none:
+        parts.append(f"on {none} no two differ clearly")
+    many = f"{len(summary.tasks)} task{'s' if len(summary.tasks) != 1 else ''}"
+    text = (
+        f"Of {many}, {'; '.join(parts)}. Exact tests over {design.seeds} seeds, "
+        f"Holm-corrected over {design.comparisons} comparisons at {number(design.level)}."
+    )
+    return Line("Accuracy", text, "leaders")
+
+
+def kinds(summary: Summary) -> list[tuple[str, list[Finding], list[Finding]]]:
+    """Title, the first sentences and the others of each kind of finding that there is."""
+    found = []
+    for kind, title in KINDS.items():
+        own = [one for one in summary.findings if one.kind == kind]
+        if own:
+            found.append((title, own[:SHOWN], own[SHOWN:]))
+    return found
