@@ -15,7 +15,7 @@ from seqbench.analyse import ablations
 from seqbench.analyse import conclusions as of
 from seqbench.analyse.findings import arrow, number, span, words
 from seqbench.analyse.summary import Cell, Summary
-from seqbench.report import across, certificates, charts, claims, tuning
+from seqbench.report import across, certificates, charts, claims, compact, tuning
 
 ARCHS = planted.ARCHS[:4]
 TASKS = {"adding": [{"length": 20}, {"length": 50}], "psmnist": [{}], "recall": [{"pairs": 4}]}
@@ -240,6 +240,7 @@ def page(of: types.SimpleNamespace, anchors: tuple[str, ...] = ()) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"slug": report.slug, "num": number, "span": span, "arrow": arrow, "exact": repr}
+    environment.filters["text"] = report.inner
     environment.filters["words"] = lambda many: words([str(one) for one in many])
     style, script = ((report.FOLDER / name).read_text(encoding="utf-8") for name in ("style.css", "page.js"))
     text = environment.get_template("page").render(
@@ -247,4 +248,4 @@ def page(of: types.SimpleNamespace, anchors: tuple[str, ...] = ()) -> str:
         **{"policy": report.policy(style, script), "partials": PARTIALS, "anchors": sorted({*ids, *anchors, "reach"})},
         **{"across": across, "certificates": certificates, "tuning": tuning, "claims": claims},
     )
-    return report.LEFT_OUT.sub("", text)
+    return compact.compact(text)

@@ -223,8 +223,8 @@ def test_sensitivity_counts_the_choices_that_name_another_winner(evidence: types
 
 def test_a_task_that_is_left_out_is_grey_with_its_reason(page: str) -> None:
     part = section(page, "certificates")
-    assert part.count('<tr class="grey">') == 1
-    grey = words(part.split('<tr class="grey">')[1].split("<tr>")[0])
+    assert part.count("<tr class=grey>") == 1
+    grey = words(part.split('<tr class=grey>')[1].split("<tr>")[0])
     assert grey.startswith("adding-50") and "left out: every score lies at the ceiling" in grey
     assert "no clear difference" in grey and "3 of 4 tasks count." in words(part)
     head, first, *_ = table(page, "What each task can tell")
@@ -377,7 +377,7 @@ def test_parts_of_a_claim_stand_together_by_number(evidence: types.SimpleNamespa
 
 def test_grounds_lead_to_their_numbers(page: str) -> None:
     part = section(page, "claims")
-    assert part.count('class="long"><a href="#') == 3
+    assert len(re.findall('class=long><a href="?#', part)) == 3
     assert '<a href="#cell-adding-20--lstm">lstm against rnn on adding-20</a>' in part
     assert "lstm against rnn on adding-20 0.31 [0.25, 0.4] 0.0006 supports" in words(part)
     assert words(part).endswith("rnn without clipping was not run – – missing")  # there is nothing to lead to
