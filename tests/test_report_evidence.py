@@ -224,7 +224,7 @@ def test_sensitivity_counts_the_choices_that_name_another_winner(evidence: types
 def test_a_task_that_is_left_out_is_grey_with_its_reason(page: str) -> None:
     part = section(page, "certificates")
     assert part.count("<tr class=grey>") == 1
-    grey = words(part.split('<tr class=grey>')[1].split("<tr>")[0])
+    grey = words(part.split("<tr class=grey>")[1].split("<tr>")[0])
     assert grey.startswith("adding-50") and "left out: every score lies at the ceiling" in grey
     assert "no clear difference" in grey and "3 of 4 tasks count." in words(part)
     head, first, *_ = table(page, "What each task can tell")
