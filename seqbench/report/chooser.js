@@ -12,7 +12,10 @@
   const share = p => isNaN(p) ? "–" : p < 0.5 ? "under 1 %" : p >= 99.5 ? "over 99 %" : p.toFixed() + " %";
   const sum = list => list.reduce((x, y) => x + y);
   const fields = make("fieldset", make("legend", "Your case"));
-  const field = (label, input) => fields.appendChild(make("label", label, input)).lastChild;
+  const field = (label, input) => {
+    input.ariaLabel = label;
+    return fields.appendChild(make("label", label, input)).lastChild;
+  };
   const select = (label, words) => field(label, make("select", ...["any", ...words].map(word => make("option", word))));
   const family = select("Task family", families), length = select("Sequence length", bands);
   const limits = [0, 1, 4].map(k =>

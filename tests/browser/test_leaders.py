@@ -363,18 +363,18 @@ def test_everything_by_keyboard(browser: Browser, address: str) -> None:
 
 def test_hostile_names_stay_names(browser: Browser, tmp_path: Path, summary: Summary) -> None:
     text = json.dumps(summary.plain())
-    renamed = {"my_arch": HOSTILE[1], "psmnist": HOSTILE[0], "pixels": HOSTILE[2]}
+    renamed = {"my_arch": HOSTILE[1], "recall-4": HOSTILE[0], "probe": HOSTILE[2]}
     for name, bad in renamed.items():
         assert f'"{name}"' in text
         text = text.replace(f'"{name}"', json.dumps(bad))
     page, seen = opened(browser, written(tmp_path, Summary.from_data(json.loads(text))))
     of = filters(page)
-    of.task.select_option(renamed["psmnist"])
+    of.task.select_option(renamed["recall-4"])
     expect(of.said).to_have_text("5 of 25 rows")
-    of.family.select_option(renamed["pixels"])
+    of.family.select_option(renamed["probe"])
     of.arch("gru").uncheck()
     expect(of.said).to_have_text("4 of 25 rows")
-    assert (renamed["psmnist"], renamed["my_arch"]) in ids(page)
+    assert (renamed["recall-4"], renamed["my_arch"]) in ids(page)
     again, complaints = opened(browser, page.url)
     assert ids(again) == ids(page) and filters(again).arch(renamed["my_arch"]).is_checked()
     assert again.locator("script").count() == 1 and again.locator("img, svg[onload]").count() == 0
@@ -396,7 +396,7 @@ def test_the_copy_button_copies_the_command_and_says_so(browser: Browser, addres
     assert copied == block.text_content() and copied.startswith("seqbench train adding-20 gru --seed 1")
     expect(button).to_have_text("Copy")
     expect(said).to_be_empty()
-    page.evaluate("navigator.clipboard.writeText = () => Promise.reject()")
+    page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject() }")
     button.click()
     expect(button).to_have_text("Selected")
     expect(said).to_have_text("Selected")
