@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/chooser.py [--tasks N] [--seeds 3 5 8]
 
 Each task has four architectures whose true means are drawn as wide as runs spread over seeds, a third as wide, or three
-times as wide. Counted are the architectures of which `seqbench.analyse.chooser` says that they are best with over 90 %, and how
-many of those are. A simulation with a fixed seed, not a test: the exit code is 0.
+times as wide. Counted are the architectures of which `seqbench.analyse.chooser` says that they are best with
+over 90 %, and how many of those are. A simulation with a fixed seed, not a test: the exit code is 0.
 """
 
 from __future__ import annotations
