@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from importlib import resources
 from typing import Any
 
 import planted
 import pytest
 from planted import ARCHS, HOSTILE
-from playwright.sync_api import Browser, Page, sync_playwright
-from test_page import ARGUMENTS, CHROMIUM
+from playwright.sync_api import Browser, Page
 
 from seqbench import report
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: run tests/browser/install.sh"),
-]
+pytestmark = pytest.mark.browser
 AXE = resources.files("axe_playwright_python").joinpath("axe.min.js")
 TASKS: dict[str, list[dict[str, Any]]] = {"multi30k": [{"connection": "attention"}], "jsb": [{}]}
 """Few, for axe looks at every element; between them they have tables, charts, maps and sounds."""
@@ -27,14 +22,6 @@ RUN = """async () => {
   return found.violations.map(one => `${one.id}: ${one.nodes.length} x ${one.nodes[0].html.slice(0, 200)} `
     + one.nodes[0].failureSummary);
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 def score(task: str, arch: str, seed: int) -> float | None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import planted
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
-from test_page import ARGUMENTS, CHROMIUM, CONTRAST, opened
+from playwright.sync_api import Browser, Page
+from test_page import CONTRAST, opened
 
 from seqbench import report
 from seqbench.analyse import chooser
@@ -19,10 +18,7 @@ from seqbench.analyse.conclusions import Advice
 from seqbench.analyse.summary import Summary
 from seqbench.report.chooser import HEAD, cells
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: run tests/browser/install.sh"),
-]
+pytestmark = pytest.mark.browser
 TASKS = {"adding": [{"length": 20}, {"length": 50}], "recall": [{"pairs": 4}], "psmnist": [{}], "imdb": [{}]}
 ARCHS = planted.ARCHS[:4]
 ROWS = "fieldset ~ .scroll tbody tr"
@@ -32,14 +28,6 @@ FILL = """values => {
   fields[0].dispatchEvent(new Event('input', { bubbles: true }));
 }"""
 LABELS = ["Task family", "Sequence length", "At most ms per step", "At most MB to train", "At most parameters"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 def score(task: str, arch: str, seed: int) -> float | None:

@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import concluded
 import planted
 import pytest
-from playwright.sync_api import Browser, sync_playwright
-from test_page import ARGUMENTS, CHROMIUM, CONTRAST, opened
+from playwright.sync_api import Browser
+from test_page import CONTRAST, opened
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: run tests/browser/install.sh"),
-]
+pytestmark = pytest.mark.browser
 OPEN = "document.querySelectorAll('details').forEach(node => { node.open = true })"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 def written(root: Path, hostile: str) -> str:

@@ -8,23 +8,19 @@ import json
 import math
 import statistics
 import types
-from collections.abc import Iterator
 from pathlib import Path
 
 import planted
 import pytest
 from planted import ARCHS, HOSTILE
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
-from test_page import ARGUMENTS, CHROMIUM, opened
+from playwright.sync_api import Browser, Locator, Page, expect
+from test_page import opened
 
 from seqbench import analyse, report
 from seqbench.analyse.findings import number
 from seqbench.analyse.summary import Summary
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: run tests/browser/install.sh"),
-]
+pytestmark = pytest.mark.browser
 TASKS = {"adding": [{"length": 20}, {"length": 100}], "psmnist": [{}], "shakespeare": [{}], "recall": [{"pairs": 4}]}
 REFUSED = ("psmnist", "my_arch")
 COLUMNS = (
@@ -40,14 +36,6 @@ def score(task: str, arch: str, seed: int) -> float | None:
         return None
     apart = 0.004 if task == "shakespeare" else 0.1
     return (1.7 if task == "shakespeare" else 0.123456789) + apart * ARCHS.index(arch) + 0.01 * seed
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
