@@ -88,7 +88,7 @@ def test_of_one_seed_nothing_is_said_and_of_many_architectures_one_row() -> None
 
 
 def option(arch: str, rescaled: float = 0.5, costs: Any = (1.0, 10.0, 100.0, 64, 6000), **changes: Any) -> Option:
-    fields = {"arch": arch, "score": rescaled, "interval": None, "rescaled": rescaled, "best": None, "better_than": ()}
+    fields = {"arch": arch, "rescaled": rescaled, "better_than": ()}
     return Option(**(fields | {"costs": costs} | changes))
 
 
@@ -240,7 +240,7 @@ def test_a_planted_winner_is_named_and_noise_is_not(summary: Summary) -> None:
     assert max(one.best or 0 for one in pixels.rows) < 90
     assert "On adding-20 and adding-50, lstm is better than the rest. On recall-4, these 7 seeds cannot" in probe.text
     adding = summary.options[0]
-    assert {one.arch: one.best for one in adding.options} == {"rnn": 0.0, "lstm": 1.0, "gru": 0.0, "transformer": 0.0}
+    assert adding.odds[0b1111] == (0, 1000, 0, 0)
     assert adding.options[1].better_than == ("rnn", "gru", "transformer")
     # levels first: adding counts once, recall once
     recall = summary.options[3].odds[0b1111][1]
@@ -250,8 +250,6 @@ def test_a_planted_winner_is_named_and_noise_is_not(summary: Summary) -> None:
 def test_numbers_are_those_of_cells_and_measurements(summary: Summary) -> None:
     for of in summary.options:
         for place, one in enumerate(of.options):
-            cell = summary.cell(of.task, one.arch)
-            assert (one.score, one.interval) == (cell.mean, cell.interval)
             latency, memory, seconds, state, parameters = one.costs
             assert latency == (2.0 if one.arch == "transformer" else pytest.approx(0.05 * (place + 1)))
             assert memory == pytest.approx(50.0 * (place + 1))  # 1 MB a step and place, between 32 and 128 steps
@@ -265,10 +263,9 @@ def test_rescaled_is_that_of_the_certificate(summary: Summary) -> None:
     for of, scale in zip(summary.options, summary.certificates, strict=True):
         assert scale.ceiling is not None
         for one in of.options:
-            assert one.score is not None
-            assert one.rescaled == pytest.approx(
-                (one.score - scale.trivial) / (scale.ceiling - scale.trivial), abs=1e-6
-            )
+            mean = summary.cell(of.task, one.arch).mean
+            assert mean is not None
+            assert one.rescaled == pytest.approx((mean - scale.trivial) / (scale.ceiling - scale.trivial), abs=1e-6)
 
 
 def test_where_nobody_beats_the_control_the_worst_mean_is_minus_one(tmp_path: Path) -> None:
@@ -279,7 +276,7 @@ def test_where_nobody_beats_the_control_the_worst_mean_is_minus_one(tmp_path: Pa
     assert [one.rescaled for one in found.options] == pytest.approx(
         [-1.12 / 2.62, -1.62 / 2.62, -2.12 / 2.62, -1.0], abs=1e-6
     )
-    assert found.options[0].best == 1.0
+    assert found.odds[0b1111] == (1000, 0, 0, 0)
 
 
 def test_a_failed_seed_is_the_worst_and_who_never_finishes_is_out(tmp_path: Path) -> None:
@@ -288,10 +285,10 @@ def test_a_failed_seed_is_the_worst_and_who_never_finishes_is_out(tmp_path: Path
 
     found = planted.summary(tmp_path, planted.plan({"psmnist": [{}]}, ARCHS, (1, 2, 3, 4, 5)), score).options[0]
     rnn, lstm, gru, transformer = found.options
-    assert lstm.best is not None and rnn.best is not None and transformer.best is not None
     assert lstm.rescaled < rnn.rescaled == transformer.rescaled
-    assert lstm.best < min(rnn.best, transformer.best) and lstm.best + rnn.best + transformer.best == pytest.approx(1)
-    assert (gru.out, gru.best, gru.score) == ("no seed finished", None, None)
+    first, second, third = found.odds[0b1011]  # of all but gru
+    assert second < min(first, third) and first + second + third == pytest.approx(1000, abs=1)
+    assert gru.out == "no seed finished" and found.odds[0b1111] == ()
 
 
 def test_memory_of_a_length_between_and_below_those_counted(summary: Summary) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from seqbench.analyse import statistics
 from seqbench.analyse.conclusions import Ablated
 from seqbench.analyse.summary import Cell
+from seqbench.presets import flat
 from seqbench.variants import BASE, PUBLISHED
 
 
@@ -28,7 +28,7 @@ def compare(variants: Sequence[Cell], cells: Sequence[Cell]) -> tuple[Ablated, .
             own = known.get((cell.task, f"{setting.label}{BASE}"))
             pairs.append((cell, own or known.get((cell.task, setting.arch))))
     compared = [(cell, base) for cell, base in pairs if base]
-    raw = [statistics.exact_p(*_signed(cell, base)) for cell, base in compared]
+    raw = [statistics.exact_p(cell.signed, base.signed) for cell, base in compared]
     p = {id(cell): both for (cell, _), both in zip(compared, zip(raw, statistics.holm(raw), strict=True), strict=True)}
     return tuple(_ablated(cell, base, p.get(id(cell)), len(compared)) for cell, base in pairs)
 
@@ -52,7 +52,7 @@ def _ablated(cell: Cell, base: Cell | None, p: tuple[float, float] | None, compa
             "difference": float(np.mean(cell.counted) - np.mean(base.counted)),
             "interval": statistics.interval(cell.counted, base.counted),
         }
-    improvement = statistics.improvement(*_signed(cell, base))
+    improvement = statistics.improvement(cell.signed, base.signed)
     reading = _reading(min(len(cell.scores), len(base.scores)), p[1], improvement, compared)
     return found.model_copy(
         update={**numbers, "improvement": improvement, "p": p[0], "p_holm": p[1], "reading": reading}
@@ -69,7 +69,7 @@ def _reading(seeds: int, p: float, improvement: float, compared: int) -> str:
 
 def _change(base: Cell, cell: Cell) -> str:
     """Settings that differ: before → after; one that the base lacks is left to the task there."""
-    before, after = (_flat(one.evidence.setting.plain()) for one in (base, cell))
+    before, after = (dict(flat(one.evidence.setting.plain())) for one in (base, cell))
     names = [name for name in dict.fromkeys([*before, *after]) if before.get(name) != after.get(name)]
     own = "the task's"
     changes = [
@@ -78,22 +78,3 @@ def _change(base: Cell, cell: Cell) -> str:
         if name != "variant"
     ]
     return ", ".join(changes) or "nothing but the name"
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings without their sections."""
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat
-
-
-def _signed(*cells: Cell) -> list[list[float]]:
-    """Scores of which larger is better; a failed run is below all."""
-    return [
-        [
-            -math.inf if score is None else score * (1 if cell.runs[0].direction == "max" else -1)
-            for score in cell.scores
-        ]
-        for cell in cells
-    ]

@@ -103,12 +103,12 @@ def _of_task(
     candidates = [cell.arch for cell, out in zip(cells, outs, strict=True) if not out]
     seeds = len(cells[0].scores)
     odds = subsets([values[cell.arch] if not out else None for cell, out in zip(cells, outs, strict=True)])
-    everyone = candidates and seeds > 1
-    whole = (
-        dict(zip(candidates, chances(np.array([values[arch] for arch in candidates])), strict=True)) if everyone else {}
-    )
     memory = _memory(task.spec.length, costs)
-    seconds = {front.arch: front.seconds for front in costs.fronts if front.task == task.id}
+    seconds = {
+        front.arch: _short(front.seconds)
+        for front in costs.fronts
+        if front.task == task.id and front.seconds is not None
+    }
     return Options(
         task=task.id,
         name=task.name,
@@ -120,10 +120,7 @@ def _of_task(
             Option(
                 arch=cell.arch,
                 out=out,
-                score=cell.mean,
-                interval=cell.interval,
                 rescaled=round(float(np.mean(values[cell.arch])), 6) if cell.arch in values else 0.0,
-                best=whole.get(cell.arch),
                 better_than=tuple(
                     other
                     for other in candidates
@@ -133,7 +130,7 @@ def _of_task(
                 costs=(
                     timed.ms.get(cell.arch),
                     memory.get(cell.arch),
-                    _short(seconds.get(cell.arch)),
+                    seconds.get(cell.arch),
                     cell.runs[0].state_bytes,
                     sum(cell.runs[0].parameters.plain().values()),
                 ),
@@ -158,9 +155,9 @@ def _scaled(task: TaskSummary, scale: Certificate, cells: Sequence[Cell]) -> Cer
     return scale.model_copy(update={"ceiling": scale.trivial + sign * (below if below > 0 else 1.0)})
 
 
-def _short(value: float | None) -> float | None:
+def _short(value: float) -> float:
     """Three significant digits: what is printed is what is compared."""
-    return None if value is None else float(f"{value:.3g}")
+    return float(f"{value:.3g}")
 
 
 # ---------------------------------------------------------------- costs
@@ -187,7 +184,7 @@ def streamed(costs: Costs) -> Streamed:
     if not shared:
         return Streamed(None, {})
     at = max(shared)
-    return Streamed(at, {arch: float(f"{m.value.median:.3g}") for arch, of in every.items() if (m := of[at]).value})
+    return Streamed(at, {arch: _short(m.value.median) for arch, of in every.items() if (m := of[at]).value})
 
 
 def _memory(length: int, costs: Costs) -> dict[str, float]:
@@ -203,7 +200,7 @@ def _memory(length: int, costs: Costs) -> dict[str, float]:
             peak = peaks[at] if at in peaks else scaling.Polynomial.fit(list(peaks), list(peaks.values())).at(at)
         except DataError:  # too few lengths for a curve
             continue
-        found[arch] = float(f"{peak / 1e6:.3g}")
+        found[arch] = _short(peak / 1e6)
     return found
 
 

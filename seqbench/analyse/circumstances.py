@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 from seqbench.analyse.result_sets import Entry, ResultSet
 from seqbench.analyse.summary import Summary
 from seqbench.files import canonical
-from seqbench.measurements import Counted, Gates, Measured, Pace, Reaches
+from seqbench.presets import flat
 from seqbench.records import Hardware, Provenance, Record
 
 Sought = Literal["data", "seeds", "setting", "score", "version"]
@@ -129,12 +129,9 @@ def _spec(summary: Summary, task: str) -> dict[str, str]:
     return dict(_flat({"spec": {k: v for k, v in found.items() if k not in ("metric", "direction", "scorer")}}))
 
 
-def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{before}{key}.")
-        else:
-            yield f"{before}{key}", value if isinstance(value, str) else canonical(value)
+def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, value in flat(values):
+        yield key, value if isinstance(value, str) else canonical(value)
 
 
 def _turned(given: Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]]) -> dict[str, Values]:
@@ -169,20 +166,15 @@ def _training(summary: Summary) -> list[Provenance]:
     return [made for cell in (*summary.cells, *summary.variants) for made in cell.evidence.provenances]
 
 
-def measuring(summary: Summary) -> list[Provenance]:
-    """Of all that was measured beside training."""
-    kinds: list[Sequence[Gates | Measured | Counted | Pace | Reaches]] = [
-        *(summary.gates, summary.measured, summary.counted),
-        *(summary.paces, summary.reaches),
-    ]
-    return [one.provenance for kind in kinds for one in kind]
+def _measuring(summary: Summary) -> list[Provenance]:
+    return [made for many in summary.measuring.values() for made in many]
 
 
 def _said(summary: Summary, tell: Any) -> dict[str, str]:
     """What the provenances say, each once, of training and of measuring."""
     return {
         "training": _joined(map(tell, _training(summary))),
-        "measuring": _joined(map(tell, measuring(summary))),
+        "measuring": _joined(map(tell, _measuring(summary))),
     }
 
 
@@ -203,7 +195,7 @@ def _machine(of: Hardware) -> str:
 def _libraries(summary: Summary) -> dict[str, str]:
     """Versions by library, of training and measuring together."""
     found: dict[str, set[str]] = {}
-    for made in (*_training(summary), *measuring(summary)):
+    for made in (*_training(summary), *_measuring(summary)):
         for name, version in made.hardware.versions.items():
             found.setdefault(name, set()).add(version)
     return {name: _joined(versions) for name, versions in sorted(found.items())}

@@ -101,14 +101,9 @@ class Option(Record):
     arch: str
     out: str = ""
     """Why it is no candidate, in a few words; empty: it is one."""
-    score: float | None
-    """Mean over seeds, in the task's metric."""
-    interval: Interval | None
     rescaled: float
-    """The mean rescaled: 0 is the trivial control, 1 the ceiling; where nobody gets beyond the control, -1 is the worst
-    mean."""
-    best: float | None
-    """Probability that its mean is the highest of all candidates on the task; None: one seed says nothing of it."""
+    """The mean over seeds, rescaled: 0 is the trivial control, 1 the ceiling; where nobody gets beyond the control, -1
+    is the worst mean."""
     better_than: tuple[str, ...]
     """Candidates that it beats by the verdicts of pairs."""
     costs: Prices

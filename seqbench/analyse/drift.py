@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy import special
+from scipy import stats
 
 from seqbench.analyse import statistics
 from seqbench.analyse.result_sets import Entry, counted, worst
@@ -68,13 +68,6 @@ class _Spread(NamedTuple):
     def error(self, variances: Sequence[float]) -> float:
         """Standard error of the (difference of) means."""
         return math.sqrt(sum(v / n for v, n in zip(variances, self.sizes, strict=True)))
-
-    @property
-    def freedom(self) -> float:
-        """Degrees: Student's for one sample, Welch's for two."""
-        shares = [v / n for v, n in zip(self.variances, self.sizes, strict=True)]
-        total = sum(shares)
-        return 1 / sum((share / total) ** 2 / (n - 1) for share, n in zip(shares, self.sizes, strict=True))
 
 
 class _Compared(NamedTuple):
@@ -200,18 +193,19 @@ def _test(
     test split more or less in each of three seeds would be called certain: so it is that of the task's other cells.
     """
     if any(spread.variances):
-        error, freedom = spread.error(spread.variances), spread.freedom
-        return statistics.interval(*one.samples), _p(centre, error, freedom), False
+        # from moments: scipy warns of samples whose values are equal, and one of two may be
+        moments = [(float(np.mean(x)), v**0.5, len(x)) for x, v in zip(one.samples, spread.variances, strict=True)]
+        if len(moments) == 1:
+            moments.append((0.0, 0.0, 2))  # no difference, known exactly: Welch's test is then Student's
+        p = stats.ttest_ind_from_stats(*moments[0], *moments[1], equal_var=False).pvalue
+        return statistics.interval(*one.samples), float(p), False
     variance, freedom = pooled
     if centre == 0 or not variance:
         return (centre, centre), 1.0 if centre == 0 else 0.0, False
     error = spread.error([variance] * len(spread.sizes))
-    half = float(special.stdtrit(freedom, (1 + statistics.CONFIDENCE) / 2)) * error
-    return (centre - half, centre + half), _p(centre, error, freedom), True
-
-
-def _p(centre: float, error: float, freedom: float) -> float:
-    return float(2 * special.stdtr(freedom, -abs(centre) / error))
+    pooled_t = stats.t(freedom, centre, error)
+    low, high = pooled_t.interval(statistics.CONFIDENCE)
+    return (float(low), float(high)), float(2 * min(pooled_t.cdf(0.0), pooled_t.sf(0.0))), True
 
 
 def _plain(a: Entry, b: Entry, verdict: Verdict, note: str) -> Drift:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from seqbench.analyse.conclusions import (
@@ -133,6 +134,12 @@ class Cell(Record):
     def runs(self) -> tuple[Result, ...]:
         """One result per seed, in the plan's order."""
         return self.evidence.results
+
+    @property
+    def signed(self) -> list[float]:
+        """The scores as the tests take them: larger is better, a failed run is below all."""
+        sign = 1.0 if self.runs[0].direction == "max" else -1.0
+        return [-math.inf if score is None else sign * score for score in self.scores]
 
 
 class Pair(Record):
@@ -398,6 +405,17 @@ class Summary(Record):
             if (pair.task, pair.a, pair.b) == (task, a, b):
                 return pair
         return self.pair(task, b, a).turned
+
+    @property
+    def measuring(self) -> dict[str, list[Provenance]]:
+        """Where all measurements were made, by their kind."""
+        return {
+            "gates": [one.provenance for one in self.gates],
+            "measurements": [one.provenance for one in self.measured],
+            "counts": [one.provenance for one in self.counted],
+            "times on tasks": [one.provenance for one in self.paces],
+            "horizons": [one.provenance for one in self.reaches],
+        }
 
     def of_task(self, task: str) -> list[Cell]:
         """The cells of a task id, best first; refused ones last."""

@@ -119,8 +119,7 @@ def pairs(tasks: Sequence[TaskSummary], cells: Sequence[Cell], of: Design) -> tu
 
 
 def _pair(task: TaskSummary, a: Cell, b: Cell) -> Pair:
-    sign = 1.0 if task.spec.direction == "max" else -1.0
-    left, right = ([-math.inf if s is None else sign * s for s in cell.scores] for cell in (a, b))
+    left, right = a.signed, b.signed
     both = a.mean is not None and b.mean is not None
     return Pair(
         task=task.id,

@@ -76,8 +76,8 @@ def lines(of: Difference, everything: bool) -> Iterator[str]:
         yield from wrapped(f"{note}.", indent=0)
     yield ""
     yield from _circumstances(of, everything)
-    for section in (_scores, _orders, _runs, _verdicts, _costs):
-        body = list(section(of, everything))
+    for section in (_scores(of, everything), _orders(of, everything), _runs(of), _verdicts(of), _costs(of, everything)):
+        body = list(section)
         if body:
             yield ""
             yield from body
@@ -288,7 +288,7 @@ def _swaps(one: Order) -> Iterator[str]:
         yield from wrapped(f"{swap.a} before {swap.b} in A, behind it in B: {said}", indent=4, hang=2)
 
 
-def _runs(of: Difference, everything: bool) -> Iterator[str]:
+def _runs(of: Difference) -> Iterator[str]:
     runs = of.runs
     yield from wrapped(
         f"RUNS: {runs.compared} in both; {runs.bit_equal} equal to the bit (weights and score), "
@@ -328,7 +328,7 @@ TITLES = {
 }
 
 
-def _verdicts(of: Difference, everything: bool) -> Iterator[str]:
+def _verdicts(of: Difference) -> Iterator[str]:
     yield f"VERDICTS: {len(of.verdicts)} changed"
     for kind in dict.fromkeys(one.kind for one in of.verdicts):
         own: list[VerdictChange] = [one for one in of.verdicts if one.kind == kind]

@@ -18,7 +18,7 @@ from seqbench.analyse.findings import arrow, number, span, words
 from seqbench.analyse.statistics import METHOD
 from seqbench.analyse.summary import Cell, Summary, TaskSummary
 from seqbench.files import canonical
-from seqbench.records import Hardware, Provenance
+from seqbench.records import Hardware
 from seqbench.report import (
     across,
     certificates,
@@ -102,7 +102,7 @@ def render(summary: Summary) -> str:
         leaders=leaders.rows(summary),
         data=data(summary),
         machines=machines(summary),
-        measuring=measuring(summary),
+        measuring=summary.measuring,
         titles=TITLES,
         rates=rates,
         settings=settings,
@@ -157,21 +157,10 @@ def machines(summary: Summary) -> list[tuple[Hardware, list[str]]]:
     for cell in summary.cells:
         for provenance in cell.evidence.provenances:
             _note(made, provenance.hardware, "training")
-    for what, provenances in measuring(summary).items():
+    for what, provenances in summary.measuring.items():
         for provenance in provenances:
             _note(made, provenance.hardware, what)
     return list(made.values())
-
-
-def measuring(summary: Summary) -> dict[str, list[Provenance]]:
-    """Where all measurements were made, by their kind."""
-    return {
-        "gates": [one.provenance for one in summary.gates],
-        "measurements": [one.provenance for one in summary.measured],
-        "counts": [one.provenance for one in summary.counted],
-        "times on tasks": [one.provenance for one in summary.paces],
-        "horizons": [one.provenance for one in summary.reaches],
-    }
 
 
 def _note(made: dict[str, tuple[Hardware, list[str]]], hardware: Hardware, what: str) -> None:

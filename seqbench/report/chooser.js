@@ -1,29 +1,24 @@
 {
-  // Answers as seqbench/analyse/chooser.py does.
+  // Answers as seqbench/analyse/chooser.py does; `element` is that of page.js.
   const all = document.querySelector("[data-options]");
   const { archs, families, bands, units, tasks } = JSON.parse(all.dataset.options);
-  const make = (tag, ...kids) => {
-    const node = document.createElement(tag);
-    node.append(...kids);
-    return node;
-  };
   const and = list => (list.length > 1 ? list.slice(0, -1).join(", ") + " and " : "") + list.at(-1);
   const amount = x => isNaN(x) ? "–" : x.toLocaleString("en", { maximumSignificantDigits: 21 });
   const share = p => isNaN(p) ? "–" : p < 0.5 ? "under 1 %" : p >= 99.5 ? "over 99 %" : p.toFixed() + " %";
   const sum = list => list.reduce((x, y) => x + y);
-  const fields = make("fieldset", make("legend", "Your case"));
+  const fields = element("fieldset", element("legend", "Your case"));
   const field = (label, input) => {
     input.ariaLabel = label;
-    return fields.appendChild(make("label", label, input)).lastChild;
+    return fields.appendChild(element("label", label, input)).lastChild;
   };
-  const select = (label, words) => field(label, make("select", ...["any", ...words].map(word => make("option", word))));
+  const select = (label, words) => field(label, element("select", ...["any", ...words].map(word => element("option", word))));
   const family = select("Task family", families), length = select("Sequence length", bands);
   const limits = [0, 1, 4].map(k =>
-    [k, field("At most " + units[k], Object.assign(make("input"), { type: "number", min: 0, step: "any" }))]);
-  const said = make("output");
+    [k, field("At most " + units[k], Object.assign(element("input"), { type: "number", min: 0, step: "any" }))]);
+  const said = element("output");
   const box = all.querySelector(".scroll").cloneNode(true), [table] = box.children;
   box.ariaLabel = table.caption.textContent = "Your case";
-  const body = make("tbody");
+  const body = element("tbody");
   table.replaceChildren(table.caption, table.tHead, body);
 
   const show = () => {
@@ -68,8 +63,8 @@
     const best = rows.filter(row => !row.out).map(row => `${row.arch} ${share(row.best)}`);
     said.textContent = [best[0] ? `On the front, with P(best): ${best.join(", ")}.` : "No architecture is left.",
       ...Object.entries(told).map(([words, ids]) => `On ${and(ids)}, ${words}.`)].join(" ");
-    body.replaceChildren(...rows.map(({ arch, best, score, costs, out }) => make("tr", make("th", arch),
-      ...[share(best), score.toFixed(3), ...costs.map(amount), out || "on the front"].map(word => make("td", word)))));
+    body.replaceChildren(...rows.map(({ arch, best, score, costs, out }) => element("tr", element("th", arch),
+      ...[share(best), score.toFixed(3), ...costs.map(amount), out || "on the front"].map(word => element("td", word)))));
   };
   fields.addEventListener("input", show);
   all.before(fields, said, box);

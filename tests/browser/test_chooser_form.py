@@ -47,7 +47,7 @@ def summary(tmp_path_factory: pytest.TempPathFactory) -> Summary:
         every = [o.model_copy(update={"costs": (*o.costs[:4], 6000 + 10 * n)}) for n, o in enumerate(one.options)]
         odds = one.odds
         if one.task == "imdb":
-            every[0] = every[0].model_copy(update={"out": "fails a gate", "best": None, "better_than": ()})
+            every[0] = every[0].model_copy(update={"out": "fails a gate", "better_than": ()})
             odds = tuple(() if subset & 1 else row for subset, row in enumerate(odds))
         options.append(one.model_copy(update={"options": tuple(every), "odds": odds}))
     return of.model_copy(update={"options": tuple(options), "advice": chooser.advice(options)})
