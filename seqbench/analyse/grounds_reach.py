@@ -13,7 +13,7 @@ from seqbench.analyse.conclusions import Interval
 from seqbench.analyse.findings import number, span, unquiet
 from seqbench.analyse.grounds import Known, OnTasks, Seen, absent, cell, ends, quotient, spoken
 from seqbench.analyse.grounds_costs import AGAIN
-from seqbench.analyse.grounds_runs import Pairwise
+from seqbench.analyse.grounds_runs import ByTask, Pairwise
 from seqbench.analyse.reach import SHARE
 from seqbench.analyse.summary import Cell, Horizon, TaskSummary
 
@@ -94,7 +94,7 @@ def _within(limit: Interval) -> str:
     return f"below {number(high)}" if not low else f"from {number(low)} to below {number(high)}"
 
 
-class Reach(Pairwise):
+class Reach(ByTask):
     """Horizon of `a` over that of `b`, in steps; from the ends of both intervals over seeds."""
 
     NAME: ClassVar[str] = "horizon"
@@ -124,7 +124,7 @@ class Reach(Pairwise):
         return found.get(label, found.get(spoken(label)))
 
 
-class Longer(Pairwise):
+class Longer(ByTask):
     """Score of `a` less that of `b` on sequences `times` as long as trained, from the ends of both intervals."""
 
     NAME: ClassVar[str] = "stretch"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from statistics import fmean
 from typing import ClassVar
 
@@ -18,7 +19,7 @@ from seqbench.measurements import CellTime
 
 
 class Pairwise(OnTasks):
-    """Two labels on each task id."""
+    """Two labels."""
 
     a: str
     b: str
@@ -26,25 +27,6 @@ class Pairwise(OnTasks):
     def names(self) -> tuple[str, ...]:
         """Both labels."""
         return self.a, self.b
-
-    def look(self, known: Known) -> list[Seen]:
-        """One comparison for each task id."""
-        return [self.on(known, task) for task in self.chosen(known)] or [self.nothing()]
-
-    def on(self, known: Known, task: TaskSummary) -> Seen:
-        """The comparison on one task id, where both cells are there and were ranked."""
-        sides = [cell(known, task.id, label) for label in (self.a, self.b)]
-        for side, label in zip(sides, (self.a, self.b), strict=True):
-            if side is None:
-                return absent(task.id, label)
-            if side.refused:
-                return Seen(f"{task.id}, {label}", trouble=f"{label} is not ranked: {side.refused}")
-        a, b = (side for side in sides if side is not None)
-        return self.compare(known, task, a, b)
-
-    def compare(self, known: Known, task: TaskSummary, a: Cell, b: Cell) -> Seen:
-        """The comparison of two cells."""
-        raise NotImplementedError
 
     def title(self, task: TaskSummary) -> str:
         """How a ground begins."""
@@ -60,7 +42,38 @@ class Pairwise(OnTasks):
         return f"task-{task.id}" if self.place == "task" else self.place
 
 
-class Score(Pairwise):
+class ByTask(Pairwise):
+    """Two labels on each task id."""
+
+    def look(self, known: Known) -> list[Seen]:
+        """One comparison for each task id."""
+        return [self.on(known, task) for task in self.chosen(known)] or [self.nothing()]
+
+    @abstractmethod
+    def on(self, known: Known, task: TaskSummary) -> Seen:
+        """The comparison on one task id."""
+
+
+class ByCells(ByTask):
+    """Two cells on each task id."""
+
+    def on(self, known: Known, task: TaskSummary) -> Seen:
+        """The comparison on one task id, where both cells are there and were ranked."""
+        sides = [cell(known, task.id, label) for label in (self.a, self.b)]
+        for side, label in zip(sides, (self.a, self.b), strict=True):
+            if side is None:
+                return absent(task.id, label)
+            if side.refused:
+                return Seen(f"{task.id}, {label}", trouble=f"{label} is not ranked: {side.refused}")
+        a, b = (side for side in sides if side is not None)
+        return self.compare(known, task, a, b)
+
+    @abstractmethod
+    def compare(self, known: Known, task: TaskSummary, a: Cell, b: Cell) -> Seen:
+        """The comparison of two cells."""
+
+
+class Score(ByCells):
     """Score of `a` less score of `b`, on a scale from the trivial control (0) to the ceiling (1), one value a seed."""
 
     NAME: ClassVar[str] = "score"
@@ -201,7 +214,7 @@ def _newcombe(x: int, n: int, y: int, m: int) -> Interval:
     return float(low), float(p - q + math.hypot(first.high - p, q - second.low))
 
 
-class TimeToTarget(Pairwise):
+class TimeToTarget(ByCells):
     """Training time of `a` to the task's target on validation, over that of `b`; one time for each seed.
 
     Steps until the target was first seen, times the seconds of a step on the quiet machine with its quartiles.
@@ -262,7 +275,7 @@ def _steps(task: TaskSummary, one: Cell, target: float) -> list[int]:
     ]
 
 
-class Parameters(Pairwise):
+class Parameters(ByCells):
     """Parameters of the core of `a` over those of `b` at equal width: both grow as the square of the width.
 
     From the counts and widths of trained models, per square of the width; exact but for biases.

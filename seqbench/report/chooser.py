@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 
 from markupsafe import Markup
@@ -46,9 +47,7 @@ def data(summary: Summary) -> Markup:
         "tasks": [_task(of, archs) for of in summary.options],
     }
     text = json.dumps(found, separators=(",", ":"), ensure_ascii=False)
-    for sign, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("'", "&#39;")):
-        text = text.replace(sign, entity)
-    return Markup(text)
+    return Markup(html.escape(text, quote=False).replace("'", "&#39;"))
 
 
 def _task(of: Options, archs: list[str]) -> dict[str, object]:
