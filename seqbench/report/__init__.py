@@ -102,7 +102,6 @@ def render(summary: Summary) -> str:
         leaders=leaders.rows(summary),
         data=data(summary),
         machines=machines(summary),
-        measuring=summary.measuring,
         titles=TITLES,
         rates=rates,
         settings=settings,

@@ -8,7 +8,7 @@ from typing import Any
 
 from seqbench.analyse.findings import arrow, number, words
 from seqbench.analyse.summary import Cell, TaskSummary
-from seqbench.records import Result, Spec
+from seqbench.records import Provenance, Result, Spec
 from seqbench.report.figures import Entry, Row
 
 POOLED = {"last": "the last step", "mean": "the mean over steps", "ends": "the final state of both directions"}
@@ -185,13 +185,25 @@ def places(cells: Sequence[Cell]) -> list[tuple[str, str]]:
     found: dict[str, dict[str, list[str]]] = {}
     for cell in cells:
         for run, made in zip(cell.runs, cell.evidence.provenances, strict=True):
-            dirty = " with local changes" if made.dirty else ""
-            threads = f"{made.threads} thread{'s' if made.threads != 1 else ''}"
-            where = f"commit {made.commit[:12]}{dirty}, {made.hardware.name}, {threads}; {made.kernel}"
-            found.setdefault(where, {}).setdefault(cell.arch, []).append(str(run.seed))
+            found.setdefault(place(made), {}).setdefault(cell.arch, []).append(str(run.seed))
     if len(found) == 1:
         return [("All runs", where) for where in found]
     return [(", ".join(_seeds(cells, arch, own) for arch, own in by.items()), where) for where, by in found.items()]
+
+
+def place(made: Provenance) -> str:
+    """Where something was made, in words."""
+    dirty = " with local changes" if made.dirty else ""
+    threads = f"{made.threads} thread{'s' if made.threads != 1 else ''}"
+    return f"commit {made.commit[:12]}{dirty}, {made.hardware.name}, {threads}; {made.kernel}"
+
+
+def again(provenances: Sequence[Provenance]) -> list[tuple[str, list[str]]]:
+    """Where measurements were made, and the commands that make them again there, each once."""
+    found: dict[str, dict[str, None]] = {}
+    for made in provenances:
+        found.setdefault(place(made), {})[made.command] = None
+    return [(where, list(commands)) for where, commands in found.items()]
 
 
 def _seeds(cells: Sequence[Cell], arch: str, seeds: list[str]) -> str:
