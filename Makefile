@@ -17,7 +17,7 @@ test: $(VENV)/test.done
 	mypy
 	snakefmt --check Snakefile workflow
 	snakemake --lint
-	pytest
+	OMP_NUM_THREADS=1 pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 env: $(VENV)/run.done
 

@@ -6,10 +6,13 @@ const element = (tag, text = "", ...kids) => {
   return made;
 };
 
-// Links into what is folded.
+// Links into what is folded, or not laid out yet.
 const reveal = id => {
   const target = document.getElementById(id);
-  for (let node = target; node; node = node.parentElement) if (node.tagName === "DETAILS") node.open = true;
+  for (let node = target; node; node = node.parentElement) {
+    if (node.tagName === "DETAILS") node.open = true;
+    node.style.contentVisibility = "visible";
+  }
   if (target) target.scrollIntoView();
 };
 

@@ -9,6 +9,7 @@ import planted
 import pytest
 from planted import ARCHS, HOSTILE
 from playwright.sync_api import Browser, Page
+from test_page import OPEN
 
 from seqbench import report
 
@@ -16,7 +17,6 @@ pytestmark = pytest.mark.browser
 AXE = resources.files("axe_playwright_python").joinpath("axe.min.js")
 TASKS: dict[str, list[dict[str, Any]]] = {"multi30k": [{"connection": "attention"}], "jsb": [{}]}
 """Few, for axe looks at every element; between them they have tables, charts, maps and sounds."""
-OPEN = "document.querySelectorAll('details').forEach(node => { node.open = true })"
 RUN = """async () => {
   const found = await axe.run(document, {resultTypes: ['violations']});
   return found.violations.map(one => `${one.id}: ${one.nodes.length} x ${one.nodes[0].html.slice(0, 200)} `

@@ -10,10 +10,9 @@ import concluded
 import planted
 import pytest
 from playwright.sync_api import Browser
-from test_page import CONTRAST, opened
+from test_page import CONTRAST, OPEN, opened
 
 pytestmark = pytest.mark.browser
-OPEN = "document.querySelectorAll('details').forEach(node => { node.open = true })"
 
 
 def written(root: Path, hostile: str) -> str:
