@@ -17,7 +17,7 @@ test: $(VENV)/test.done
 	mypy
 	snakefmt --check Snakefile workflow
 	snakemake --lint
-	OMP_NUM_THREADS=1 pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+	pytest
 
 env: $(VENV)/run.done
 
