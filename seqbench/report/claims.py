@@ -48,6 +48,11 @@ def found(of: Reproduction) -> str:
     return "–" if of.found is None else f"{number(of.found)}{span(of.interval)}"
 
 
+def ledger(summary: Summary) -> list[Reproduction]:
+    """The published numbers, those that were looked at here first."""
+    return sorted(summary.ledger, key=lambda one: MARKS[one.verdict] == "none")
+
+
 def again(summary: Summary) -> list[str]:
     """The commands that make the published numbers again that were looked at here, each once."""
     known = {(cell.task, cell.evidence.setting.label): cell for cell in (*summary.cells, *summary.variants)}
