@@ -203,7 +203,7 @@ class Search(Record):
     """Of those, at the pace of the cell on the quiet machine."""
     expected: tuple[float | None, ...]
     """Expected best validation score after 1, 2, ... trials drawn at random, a trial being a rate with all its tuning
-    seeds (Dodge et al. 2019, eq. 6)."""
+    seeds (Dodge et al. 2019, sec. 3.1)."""
     border: bool
 
 

@@ -188,7 +188,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def expected_best(scores: Sequence[float | None], direction: Literal["max", "min"]) -> tuple[float | None, ...]:
-    """Expected best score after 1, 2, ... n random trials of those seen (Dodge et al. 2019, arXiv:1909.03004, eq. 6).
+    """Expected best score after 1, 2, ... n of the trials seen (Dodge et al. 2019, arXiv:1909.03004, sec. 3.1).
 
     Trials are drawn with replacement. A failed one (None) counts as the worst of those that finished; None throughout
     where none did.

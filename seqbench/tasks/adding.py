@@ -1,12 +1,12 @@
 """The adding problem: add two marked numbers of a long sequence (Hochreiter & Schmidhuber 1997, sec. 5.4).
 
-In the form of Arjovsky et al. 2016 and Bai et al. 2018 (sec. 4.1): each step holds a number, uniform
-in [0, 1), and a mark, which is 1 at one step of the first half and one of the second, else 0.
+In the form of Arjovsky et al. 2016: each step holds a number, uniform in [0, 1), and a mark, which
+is 1 at one step of the first half and one of the second, else 0 (in Bai et al. 2018, at any two).
 The target is the sum of the two marked numbers. Splits are drawn from seeds of their own.
 
 Score: mean squared error; 0 can be reached. Predicting 1, the mean, has an expected error of
 2 * 1/12 = 1/6 (0.167), the plateau on which a model stays that does not remember. Published at 600
-steps: LSTM 0.164, GRU 5.3e-5, plain RNN 0.177 (Bai et al. 2018, Table 1); at 200 an LSTM solves it.
+steps: LSTM 0.164, GRU 5.3e-5, plain RNN 0.177 (Bai et al. 2018, Table 1).
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ Split: the official folds 1 to 3, whose test lists have groups (clips cut from o
 the first three groups of each class in the training list. A clip is looked at 4 times a second for 4 s in its middle.
 
 Score: accuracy. Published on fold 1, single frames: 0.523 from scratch, 0.728 from an encoder trained on ImageNet
-(Simonyan & Zisserman 2014, Table 1a); an LSTM over the frames of an encoder trained on a million clips of sports,
-mean of the folds, 0.826 (Ng et al. 2015).
+(Simonyan & Zisserman 2014, Table 1a); the best network over many frames without optical flow, its encoder trained on
+a million clips of sports, mean of the folds, 0.826 (Ng et al. 2015).
 
 Defects: one class is spelt in two ways, HandstandPushups in the lists and HandStandPushups in names of clips. Frames
 that the decoder could only mend are kept, with a count in the data's notes.
