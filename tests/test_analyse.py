@@ -128,7 +128,11 @@ def test_planted_noise_gives_no_clear_difference(clear_summary: Summary) -> None
     summary = clear_summary
     assert {pair.verdict for pair in summary.pairs if pair.task == "digits"} == {"no clear difference"}
     texts = [f.text for f in summary.findings if f.text.startswith("digits")]
-    assert texts == ["digits: no clear difference between any two architectures"]
+    assert texts == [
+        "digits: no clear difference between any two architectures",
+        "digits: no architecture reaches the strong control, oracle",
+    ]
+    assert [task.id for task in summary.outdone] == list(summary.plan.task_ids)  # the planted oracle is out of reach
 
 
 def test_three_seeds_are_not_testable(tmp_path: Path) -> None:

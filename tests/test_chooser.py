@@ -39,16 +39,22 @@ def test_ties_are_split() -> None:
 
 
 def test_with_three_seeds_it_is_the_share_of_all_possible_draws() -> None:
-    """By hand: 27 equally likely draws a side, moved away from the mean as far as three seeds need."""
+    """By hand: 27 equally likely draws a side, moved away from the mean as three seeds need, within their range."""
     values = np.array([[0.1, 0.4, 0.9], [0.3, 0.5, 1.1]])
     means = values.mean(axis=1)
     factor = across.stretch(values[:, None])
     assert (factor > 2).all()
     drawn = [[np.mean(draw) for draw in itertools.product(own, repeat=3)] for own in values]
-    a, b = (means[n] + factor[n] * (np.array(drawn[n]) - means[n]) for n in (0, 1))
+    a, b = (np.clip(means[n] + factor[n] * (np.array(drawn[n]) - means[n]), *values[n, [0, 2]]) for n in (0, 1))
     exact = float(np.mean((a[:, None] > b) + 0.5 * (a[:, None] == b)))
     assert 0.2 < exact < 0.45
     assert chances(values) == pytest.approx([exact, 1 - exact], abs=CHANCE)
+
+
+def test_seeds_that_all_lose_do_not_win_by_the_one_that_failed() -> None:
+    """A third of the draws leave the failed seed out; stretched, they would lie beyond every score there is."""
+    often = np.array([0.995, 0.994, 0.993, 0.992, 0.991, 0.99, 0.2])
+    assert chances(np.array([often, np.linspace(0.996, 0.999, 7)])) == [0.0, 1.0]
 
 
 @pytest.mark.parametrize("apart", [0.0, 0.05, 0.15])

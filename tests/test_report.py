@@ -408,8 +408,8 @@ def test_the_leader_table_has_a_row_for_each_cell_best_first(summary: Summary, p
         *("lstm", "1", "0.34[0.32, 0.36]", "-0.0129[-0.286, 0.26]", "0.143"),
         f"no clear differenceagainst rnn, p {number(summary.pair('adding-20', 'lstm', 'rnn').p_holm)}",
     ]
-    assert rows[2][6].startswith("lstm better than gruagainst lstm, p ") and rows[2][7:9] == ["7/7", "better"]
-    assert rows[1][7] == "6/7" and rows[4][8] == "no better"
+    assert rows[2][6].startswith("lstm better than gruagainst lstm, p ") and rows[2][7:9] == ["7/7", "betterbelow oracle"]
+    assert rows[1][7] == "6/7" and rows[4][8] == "no betterbelow oracle"
 
 
 def test_failures_and_unbeaten_controls_are_visible(page: str) -> None:

@@ -71,14 +71,13 @@ def _certificate(
     task: TaskSummary, cells: Sequence[Cell], seen: Mapping[str, Mapping[int, Sequence[float]]]
 ) -> Certificate:
     metric, sign = task.spec.metric, 1.0 if task.spec.direction == "max" else -1.0
-    strong = [control.metrics[metric] for control in task.controls if control.kind == "strong"]
     trivial = task.trivial.metrics[metric]
     ceiling, source = _ceiling(task, cells)
     scale = ceiling is not None and sign * (ceiling - trivial) > 0
     bare = Certificate(
         task=task.id,
         trivial=trivial,
-        strong=max(strong, key=lambda score: sign * score, default=None),
+        strong=None if task.strong is None else task.strong.metrics[metric],
         ceiling=ceiling if scale else None,
         ceiling_of=source,
         between=0.0,

@@ -211,7 +211,7 @@ def chances(values: Array) -> list[float]:
     """(architectures, seeds), larger is better -> for each the share of draws in which its mean is the highest.
 
     Seeds are drawn anew within each architecture; as in `across.draws` the means lie as far from their estimate as so
-    few seeds need. Ties are split.
+    few seeds need, but within the range of the architecture's own seeds. Ties are split.
     """
     return [float(share) for share in _shares(_means(values))]
 
@@ -221,9 +221,9 @@ def _means(values: Array) -> Array:
     archs, seeds = values.shape
     drawn = np.random.default_rng(0).multinomial(seeds, np.full(seeds, 1 / seeds), size=(DRAWS, archs))
     means = values.mean(axis=1)
-    return np.asarray(
-        means + across.stretch(values[:, None]) * (np.einsum("das,as->da", drawn, values) / seeds - means)
-    )
+    moved = means + across.stretch(values[:, None]) * (np.einsum("das,as->da", drawn, values) / seeds - means)
+    # a draw that leaves out the one seed that failed would else be stretched to beyond any score there can be
+    return np.clip(moved, values.min(axis=1), values.max(axis=1))
 
 
 def _shares(means: Array) -> Array:

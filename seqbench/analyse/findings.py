@@ -197,6 +197,17 @@ def _margin(pair: Pair) -> str:
 
 
 def _controls(task: TaskSummary, cells: Sequence[Cell]) -> Iterator[Finding]:
+    if task.strong is not None and cells and all(map(task.outdone, cells)):
+        score = number(task.strong.metrics[task.spec.metric])
+        best = min(cells, key=lambda cell: cell.rank)
+        yield Finding(
+            kind="control",
+            text=f"{task.id}: no architecture reaches the strong control, {task.strong.name}",
+            detail=f"{task.spec.metric} {score} of the control; the best mean is that of {best.arch}, {_mean(best)}; "
+            f"{_seeds(len(best.scores))} each. Who may use the control does not need these models as they were trained",
+            anchor=f"task-{task.id}",
+            overturn="; ".join([f"Longer training, or larger models, that bring a mean beyond {score}", *_borders(cells)]),
+        )
     losers = [cell for cell in cells if cell.against_control == "no better"]
     if losers:
         verb = "is" if len(losers) == 1 else "are"

@@ -61,8 +61,26 @@ class TaskSummary(Record):
     @property
     def trivial(self) -> Control:
         """The best of the trivial controls: what a model must beat."""
-        trivial = [control for control in self.controls if control.kind == "trivial"]
-        return (max if self.spec.direction == "max" else min)(trivial, key=lambda c: c.metrics[self.spec.metric])
+        best = self._best("trivial")
+        assert best is not None  # every task has one
+        return best
+
+    @property
+    def strong(self) -> Control | None:
+        """The best of the strong controls: what needs no sequence model; None where the task has none."""
+        return self._best("strong")
+
+    def _best(self, kind: str) -> Control | None:
+        own = [control for control in self.controls if control.kind == kind]
+        better = max if self.spec.direction == "max" else min
+        return better(own, key=lambda control: control.metrics[self.spec.metric], default=None)
+
+    def outdone(self, cell: Cell) -> bool:
+        """Whether the best strong control scores better than the mean of a cell, or the cell has none."""
+        if self.strong is None:
+            return False
+        sign = 1.0 if self.spec.direction == "max" else -1.0
+        return cell.mean is None or sign * cell.mean < sign * self.strong.metrics[self.spec.metric]
 
 
 class Evidence(Record):
@@ -416,6 +434,12 @@ class Summary(Record):
             "times on tasks": [one.provenance for one in self.paces],
             "horizons": [one.provenance for one in self.reaches],
         }
+
+    @property
+    def outdone(self) -> list[TaskSummary]:
+        """The tasks on which a strong control scores better than every ranked architecture."""
+        ranked = {task.id: [cell for cell in self.of_task(task.id) if not cell.refused] for task in self.tasks}
+        return [task for task in self.tasks if ranked[task.id] and all(map(task.outdone, ranked[task.id]))]
 
     def of_task(self, task: str) -> list[Cell]:
         """The cells of a task id, best first; refused ones last."""

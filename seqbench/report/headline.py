@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from seqbench.analyse.findings import number, words
@@ -31,7 +32,7 @@ class Line(NamedTuple):
 
 def lines(summary: Summary) -> list[Line]:
     """The answer in short, doubts first where nothing could be decided."""
-    found = [_accuracy(summary), Line("Over tasks", summary.ranking.text, "ranking")]
+    found = [_accuracy(summary), *_controls(summary), Line("Over tasks", summary.ranking.text, "ranking")]
     first = {kind: next((one for one in summary.findings if one.kind == kind), None) for kind in KINDS}
     for kind, term in (("cost", "Cost"), ("reach", "Long dependencies")):
         one = first[kind]
@@ -81,6 +82,13 @@ def _accuracy(summary: Summary) -> Line:
         f"Holm-corrected over {design.comparisons} comparisons at {number(design.level)}."
     )
     return Line("Accuracy", text, "leaders")
+
+
+def _controls(summary: Summary) -> Iterator[Line]:
+    """Where no architecture was worth training: something simpler scores better."""
+    if summary.outdone:
+        which = words([f"{task.id} ({task.strong.name})" for task in summary.outdone if task.strong])
+        yield Line("Controls", f"A strong control scores better than every architecture on {which}.", "scores")
 
 
 def kinds(summary: Summary) -> list[tuple[str, list[Finding], list[Finding]]]:
