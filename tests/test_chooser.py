@@ -119,12 +119,12 @@ def test_who_is_as_good_and_as_cheap_dominates() -> None:
     worse, alike = option("worse", 0.8, (1.0, 10.0, 100.0, 65, 6000)), option("alike", 0.9)
     found = chosen(asked("a", best, fast, worse, alike))
     assert {one.arch: one.out for one in found.rows[:3]} == {"best": "", "alike": "", "fast": ""}
-    assert (found.rows[3].arch, found.rows[3].out) == ("worse", "dominated by best and alike")
+    assert (found.rows[3].arch, found.rows[3].out) == ("worse", "behind best and alike in every mean")
 
 
 def test_parameters_are_a_limit_and_no_cost_since_they_are_matched() -> None:
     found = chosen(asked("a", option("a", 0.9), option("b", 0.8, (1.0, 10.0, 100.0, 64, 5900))))
-    assert row(found, "b").out == "dominated by a"
+    assert row(found, "b").out == "behind a in every mean"
 
 
 def test_what_was_not_measured_is_neither_lower_nor_within_a_limit() -> None:
@@ -133,7 +133,7 @@ def test_what_was_not_measured_is_neither_lower_nor_within_a_limit() -> None:
     assert [one.out for one in found.rows] == ["", ""]
     assert row(chosen(asked("a", known, unknown), latency=5), "unknown").out == "– ms per step: not measured"
     both = [option(name, score, (None, 10.0, 100.0, 64, 6000)) for name, score in (("a", 0.9), ("b", 0.8))]
-    assert row(chosen(asked("a", *both)), "b").out == "dominated by a"
+    assert row(chosen(asked("a", *both)), "b").out == "behind a in every mean"
 
 
 def test_a_limit_leaves_out_and_probabilities_are_made_anew() -> None:

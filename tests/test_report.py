@@ -180,10 +180,9 @@ def test_findings_say_what_would_overturn_them(summary: Summary, page: str) -> N
     for one in summary.findings:
         assert one.overturn and f"Overturned by: {one.overturn[0].lower()}{one.overturn[1:]}." in said
     accuracy = next(one for one in summary.findings if one.kind == "accuracy")
-    nearest = summary.pair("adding-20", "lstm", "gru").interval
-    assert (
-        nearest and f"nearer to 0 by more than {number(-nearest[1])}; at equal training time rnn" in accuracy.overturn
-    )
+    said, *_ = accuracy.overturn.split("; ")  # Holm's factor is 30: 4 / 3432 of 48 wins is enough, 8 / 3432 is not
+    assert said == "Other seeds: 49 of 49 pairs of runs with gru were won, and 48 would have to be"
+    assert "; at equal training time rnn" in accuracy.overturn
     gru = next(one for one in summary.findings if one.kind == "cost" and "throughput" in one.text)
     assert "all of which it is the fastest" in gru.overturn and "Planted CPU" in gru.overturn
 
@@ -408,7 +407,8 @@ def test_the_leader_table_has_a_row_for_each_cell_best_first(summary: Summary, p
         *("lstm", "1", "0.34[0.32, 0.36]", "-0.0129[-0.286, 0.26]", "0.143"),
         f"no clear differenceagainst rnn, p {number(summary.pair('adding-20', 'lstm', 'rnn').p_holm)}",
     ]
-    assert rows[2][6].startswith("lstm better than gruagainst lstm, p ") and rows[2][7:9] == ["7/7", "betterbelow oracle"]
+    assert rows[2][6].startswith("lstm better than gruagainst lstm, p ") and rows[2][7] == "7/7"
+    assert rows[2][8] == "betterbelow oracle"
     assert rows[1][7] == "6/7" and rows[4][8] == "no betterbelow oracle"
 
 

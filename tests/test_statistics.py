@@ -286,3 +286,9 @@ def test_expected_best_of_a_failed_trial_is_the_worst_that_finished() -> None:
     assert statistics.expected_best([0.2, None, 0.8], "min") == statistics.expected_best([0.2, 0.8, 0.8], "min")
     assert statistics.expected_best([None, None], "max") == (None, None)
     assert statistics.expected_best([], "max") == ()
+
+
+def test_fewest_wins_are_those_of_the_exact_test() -> None:
+    """By hand: of 3,432 orders of 7 and 7 runs one has 49 wins, one 48, two 47; both sides count."""
+    assert [statistics.fewest_wins(7, 7, p / 3432) for p in (2, 3.9, 4, 8)] == [49, 49, 48, 47]
+    assert statistics.fewest_wins(7, 7, 1 / 3432) is None and statistics.fewest_wins(3, 3, 0.05) is None

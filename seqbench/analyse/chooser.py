@@ -223,7 +223,7 @@ def _means(values: Array) -> Array:
     means = values.mean(axis=1)
     moved = means + across.stretch(values[:, None]) * (np.einsum("das,as->da", drawn, values) / seeds - means)
     # a draw that leaves out the one seed that failed would else be stretched to beyond any score there can be
-    return np.clip(moved, values.min(axis=1), values.max(axis=1))
+    return np.asarray(np.clip(moved, values.min(axis=1), values.max(axis=1)))
 
 
 def _shares(means: Array) -> Array:
@@ -301,7 +301,7 @@ def choose(own: Sequence[Options], family: str, within: str, limits: Limits = NO
     for place in left:
         if place not in front:
             better = [archs[other] for other in front if _dominates(spent[other], spent[place])]
-            outs[place] = f"dominated by {words(better)}"
+            outs[place] = f"behind {words(better)} in every mean"
     order = sorted(range(len(archs)), key=lambda place: (bool(outs[place]), -(best.get(place) or -1)))
     rows = tuple(
         Choosable(arch=archs[place], best=best.get(place), rescaled=scores[place], costs=costs[place], out=outs[place])

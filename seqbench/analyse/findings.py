@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from seqbench.analyse import statistics
 from seqbench.analyse.conclusions import Matched
 from seqbench.analyse.summary import (
     Cell,
@@ -145,8 +147,9 @@ def _accuracy(task: TaskSummary, cells: Sequence[Cell], pairs: Sequence[Pair], r
         f"{task.spec.metric} {mean}; difference from {', '.join(map(_margin, beaten))}; "
         f"{seeds}; p ≤ {number(max(pair.p_holm for pair in beaten))}"
     )
-    nearest = max(beaten, key=lambda pair: pair.p_holm)
-    doubts = [*_margins(nearest), *_other_rules(best, rules), *_borders(cells)]
+    nearest = max(beaten, key=lambda pair: (pair.p_holm, -_gap(pair)))
+    losers = [cell for cell in cells if cell.arch != best]
+    doubts = [*_margins(nearest), *_other_rules(best, rules), *_borders(losers)]
     return Finding(kind="accuracy", text=text, detail=detail, anchor=anchor, overturn="; ".join(doubts))
 
 
@@ -158,17 +161,22 @@ def _undecided(pairs: Sequence[Pair]) -> str:
     return f"More seeds, foremost of {near.a} and {near.b}, which come closest with p = {number(near.p_holm)}"
 
 
+def _gap(pair: Pair) -> float:
+    """How far the interval of the difference lies from 0; negative where it holds 0."""
+    return -math.inf if pair.interval is None else max(pair.interval[0], -pair.interval[1])
+
+
 def _margins(pair: Pair) -> Iterator[str]:
-    """By how much other seeds would have to move the weakest of the differences."""
+    """How many pairs of runs the weakest of the verdicts could lose: it is one of ranks."""
     if pair.difference is None or pair.interval is None:
         yield f"A seed of {pair.b} that finishes"
         return
-    low, high = pair.interval
-    gap = max(low, -high)
-    if gap <= 0:
-        yield f"Other seeds: the exact test parts it from {pair.b}, but the interval of the difference holds 0"
-    else:
-        yield f"Other seeds that bring the difference from {pair.b} nearer to 0 by more than {number(gap)}"
+    runs = pair.seeds**2
+    least = statistics.fewest_wins(pair.seeds, pair.seeds, statistics.LEVEL * pair.p / pair.p_holm)
+    won = f"Other seeds: {number(pair.improvement * runs)} of {runs} pairs of runs with {pair.b} were won"
+    enough = "" if least is None else f", and {least} would have to be"
+    ranks = "; the interval of the difference holds 0, the test is one of ranks" if _gap(pair) <= 0 else ""
+    yield f"{won}{enough}{ranks}"
 
 
 def _other_rules(best: str, rules: Sequence[Matched]) -> Iterator[str]:
@@ -204,9 +212,9 @@ def _controls(task: TaskSummary, cells: Sequence[Cell]) -> Iterator[Finding]:
             kind="control",
             text=f"{task.id}: no architecture reaches the strong control, {task.strong.name}",
             detail=f"{task.spec.metric} {score} of the control; the best mean is that of {best.arch}, {_mean(best)}; "
-            f"{_seeds(len(best.scores))} each. Who may use the control does not need these models as they were trained",
+            f"{_seeds(len(best.scores))} each",
             anchor=f"task-{task.id}",
-            overturn="; ".join([f"Longer training, or larger models, that bring a mean beyond {score}", *_borders(cells)]),
+            overturn="; ".join([f"Longer training or larger models, with a mean beyond {score}", *_borders(cells)]),
         )
     losers = [cell for cell in cells if cell.against_control == "no better"]
     if losers:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from itertools import count
 from typing import Literal, NamedTuple
 
@@ -162,6 +163,22 @@ def exact_p(a: Sequence[float], b: Sequence[float]) -> float:
         rng=np.random.default_rng(0),
     )
     return float(found.pvalue)
+
+
+@cache
+def fewest_wins(n: int, m: int, p: float) -> int | None:
+    """The fewest of the n m pairs of runs that one side may win (none tied) for the exact p to be `p` or less.
+
+    None where even all of them are too few.
+    """
+    found = None
+    for wins in range(n * m, n * m // 2, -1):
+        full, rest = divmod(wins, n)  # the runs of b lie at 0.5, 1.5, ...: how many of them each run of a lies above
+        above = [full + (i < rest) for i in range(n)]
+        if stats.mannwhitneyu(above, np.arange(m) + 0.5, method="exact").pvalue > p * (1 + 1e-9):
+            break
+        found = wins
+    return found
 
 
 def smallest_p(a: int, b: int) -> float:

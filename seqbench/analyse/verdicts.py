@@ -15,7 +15,6 @@ from seqbench.analyse.summary import Cell, Design, Evidence, Mean, Pair, TaskSum
 from seqbench.config import Plan
 from seqbench.measurements import Gates
 
-
 BEYOND = 0.01
 """Share of the way from the trivial control to what can be reached that an interval must lie beyond the control. All
 seeds share one test split: on it a model that has learned nothing lies on one side of the control, with every seed."""

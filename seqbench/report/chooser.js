@@ -49,7 +49,7 @@
     const front = left.filter(row => !left.some(r => over(r, row)));
     for (const row of left) {
       const better = front.filter(r => over(r, row)).map(r => r.arch);
-      row.out = better[0] && "dominated by " + and(better);
+      row.out = better[0] && `behind ${and(better)} in every mean`;
     }
     rows.sort((a, b) => !!a.out - !!b.out || (b.best || -1) - (a.best || -1));
     const told = {};

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from seqbench.analyse.chooser import BANDS, SUBSETS, UNITS, amount, band, counted, fixed, share
 from seqbench.analyse.conclusions import Choosable, Options
+from seqbench.analyse.findings import words
 from seqbench.analyse.summary import Summary
 
 HEAD = ("Architecture", "P(best)", "Score", *UNITS, "Verdict")
@@ -29,10 +30,28 @@ def note(summary: Summary) -> str:
     )
     return (
         f"ms per step: one streamed step{after}; MB to train: peak of a training step at the task's length, batch "
-        f"{measure.batch}; both of models of {measure.parameters:,} parameters on the machine that measured. Seconds, "
-        "state and parameters: of the task's own model. Of several tasks, the costliest."
+        f"{measure.batch}; both of causal models of {measure.parameters:,} parameters on the machine that measured"
+        f"{_unsteady(summary)}. Seconds, state and parameters (embedding table included): of the task's own model. Of "
+        f"several tasks, the costliest.{_both_ways(summary)}"
         f"{scaled if len(summary.plan.architectures) > SUBSETS else ''}"
     )
+
+
+def _unsteady(summary: Summary) -> str:
+    """Whose time of a streamed step is flagged."""
+    contexts = {of.context for of in summary.options}
+    flagged = [
+        one.arch
+        for one in summary.measured
+        if any(m.quantity == "stream" and m.flags and m.length in contexts for m in one.measurements)
+    ]
+    return f" (the time of a step was unsteady, or the machine busy, for {words(flagged)})" if flagged else ""
+
+
+def _both_ways(summary: Summary) -> str:
+    """Tasks of which nothing can be streamed."""
+    tasks = [task.id for task in summary.tasks if not task.spec.causal]
+    return f" Models of {words(tasks)} read both ways: they cannot be streamed, and keep no state." if tasks else ""
 
 
 def data(summary: Summary) -> Markup:

@@ -103,7 +103,7 @@ class Task(Base):
         return symbols, symbols * math.log2(self.settings.classes)
 
     def controls(self, data: Prepared) -> tuple[Control, ...]:
-        """The same probability for each symbol (the accuracy is that of symbols drawn so); its share of the sequence."""
+        """The same probability for each symbol (as accuracy, that of draws); its share of the sequence."""
         y = data.split("test")["y"]
         counts = np.stack([np.bincount(row, minlength=self.settings.classes) for row in y])
         shares = np.where(counts > 0, np.log(np.maximum(counts, 1)), NEVER)
