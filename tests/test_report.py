@@ -189,7 +189,21 @@ def test_findings_say_what_would_overturn_them(summary: Summary, page: str) -> N
 
 def test_the_answer_in_short(summary: Summary) -> None:
     found = {line.term: line.text for line in headline.lines(summary)}
-    assert found["Accuracy"].startswith("Of 3 tasks, on 3 some differ and none beats all others. Exact tests over 7")
+    assert found["Accuracy"].startswith(
+        "Of 2 tasks (3 with their levels), on 3 some differ and none beats all others. "
+    )
+    first, second = sorted(summary.aggregates, key=lambda one: -one.mean)[:2]
+    assert found["Over tasks"].startswith(
+        f"No overall winner can be shown with {summary.ranking.tasks} tasks: {summary.ranking.needed} would do. The highest "
+        f"mean of rescaled scores is that of {first.arch} ({number(first.mean)}), then {second.arch} "
+    )
+    assert found["Controls"].endswith(
+        "every architecture on adding-20 (oracle), adding-50 (oracle) and digits (oracle)."
+    )
+    loses = summary.cells[0].model_copy(update={"mean": -math.inf})  # lower is better on adding: it beats the oracle
+    assert loses.task == "adding-20"
+    some = summary.model_copy(update={"cells": (loses, *summary.cells[1:])})
+    assert "adding-20" not in {line.term: line.text for line in headline.lines(some)}["Controls"]
     untested = summary.design.model_copy(update={"testable": False, "seeds": 2, "seeds_needed": 6})
     first = headline.lines(summary.model_copy(update={"design": untested}))[0]
     assert (

@@ -69,7 +69,7 @@ def _pooled(found: Scores) -> Iterator[Choice]:
 
 def _rules(found: Scores, matched: Sequence[Matched]) -> Iterator[Choice]:
     """Mean rank with the ranks of each matching rule on the task ids where it was tried, the usual ones elsewhere."""
-    for rule in dict.fromkeys(one.rule for one in matched):
+    for rule in dict.fromkeys(one.rule for one in matched if one.rule != "parameters"):  # that is the usual mean rank
         yield _rule(found, rule, {one.task: one for one in matched if one.rule == rule})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from seqbench.analyse import chooser
 from seqbench.analyse.conclusions import Aggregate, Profile, Ranking, Sensitivity
 from seqbench.analyse.findings import number, span
 from seqbench.report.charts import Axis, Dot, Style, draw
@@ -25,11 +26,11 @@ def table(aggregates: Sequence[Aggregate]) -> Table:
             _score(one.mean, one.mean_interval, means),
             _score(one.interquartile_mean, one.interquartile_interval, middles),
             number(one.mean_rank),
-            f"{100 * one.best:.0f} %",
+            chooser.share(100 * one.best),
         ]
         for one in order
     ]
-    head = ["Architecture", "Mean", "Interquartile mean", "Mean rank", "Best in so many draws"]
+    head = ["Architecture", "Mean", "Interquartile mean", "Mean rank", "Highest mean in redraws of seeds"]
     return Table("Rescaled scores over all tasks that count: 0 is the trivial control, 1 the ceiling", head, rows)
 
 
@@ -40,9 +41,9 @@ def _score(value: float, interval: tuple[float, float] | None, best: float) -> E
 def profiles(of: Sequence[Profile], looks: dict[str, Style]) -> list[Figure]:
     """One chart: the share of runs above each rescaled score (Agarwal et al. 2021, sec. 4.2); none without runs."""
     dots = [
-        Dot(one.arch, threshold, share, low, high, "")
+        Dot(one.arch, threshold, above, low, high, "")
         for one in of
-        for threshold, share, low, high in zip(one.thresholds, one.shares, one.low, one.high, strict=True)
+        for threshold, above, low, high in zip(one.thresholds, one.shares, one.low, one.high, strict=True)
     ]
     if not dots:
         return []

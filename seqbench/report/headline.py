@@ -30,14 +30,22 @@ class Line(NamedTuple):
     anchor: str
 
 
+def count(summary: Summary) -> str:
+    """How many tasks there are, and how many task ids where one is run at several levels."""
+    names, ids = len({task.name for task in summary.tasks}), len(summary.tasks)
+    said = f"{names} task{'s' if names != 1 else ''}"
+    return said if names == ids else f"{said} ({ids} with their levels)"
+
+
 def lines(summary: Summary) -> list[Line]:
     """The answer in short, doubts first where nothing could be decided."""
-    found = [_accuracy(summary), *_controls(summary), Line("Over tasks", summary.ranking.text, "ranking")]
+    found = [_accuracy(summary), *_controls(summary), Line("Over tasks", _over(summary), "ranking")]
     first = {kind: next((one for one in summary.findings if one.kind == kind), None) for kind in KINDS}
     for kind, term in (("cost", "Cost"), ("reach", "Long dependencies")):
         one = first[kind]
         if one:
-            found.append(Line(term, f"{one.text}.", one.anchor))
+            more = f"; {one.detail}" if kind == "reach" and one.detail else ""
+            found.append(Line(term, f"{one.text}{more}.", one.anchor))
     if summary.claims:
         verdicts = tally([one.verdict for one in summary.claims])
         found.append(Line("Claims", f"Of {len(summary.claims)} statements that people make: {verdicts}.", "claims"))
@@ -76,12 +84,28 @@ def _accuracy(summary: Summary) -> Line:
         parts.append(f"on {some} some differ and none beats all others")
     if none:
         parts.append(f"on {none} no two differ clearly")
-    many = f"{len(summary.tasks)} task{'s' if len(summary.tasks) != 1 else ''}"
+    many = count(summary)
     text = (
         f"Of {many}, {'; '.join(parts)}. Exact tests over {design.seeds} seeds, "
         f"Holm-corrected over {design.comparisons} comparisons at {number(design.level)}."
     )
     return Line("Accuracy", text, "leaders")
+
+
+def _over(summary: Summary) -> str:
+    """Who is ahead over all tasks, and whether that can be tested at all."""
+    ranking, changed = summary.ranking, summary.sensitivity.changed
+    order = sorted(summary.aggregates, key=lambda one: -one.mean)
+    if ranking.testable or len(order) < 2:
+        return ranking.text
+    first, second, *_ = order
+    text = (
+        f"No overall winner can be shown with {ranking.tasks} task{'s' if ranking.tasks != 1 else ''}: "
+        f"{ranking.needed} would do. The highest mean of rescaled scores is that of {first.arch} "
+        f"({number(first.mean)}), then {second.arch} ({number(second.mean)})"
+    )
+    others = "" if changed is None else f"; {100 * changed:.0f} % of the other ways to pool the tasks name another"
+    return f"{text}{others}."
 
 
 def _controls(summary: Summary) -> Iterator[Line]:
