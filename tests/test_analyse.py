@@ -199,6 +199,24 @@ def test_cell_without_a_finished_seed_comes_last(tmp_path: Path) -> None:
     assert "lstm" not in analyse.metrics(summary)["digits"]
 
 
+def test_the_interval_of_an_error_ends_at_zero(tmp_path: Path) -> None:
+    """Six seeds that solve the task and one that does not: Student's t would go below 0."""
+    of = plan({"adding": [{"length": 20}]})
+    write(tmp_path, of, lambda task, arch, seed: 0.15 if seed == 1 else 0.001)
+    cell = analyse.summarise(of, tmp_path).cell("adding-20", "gru")
+    assert cell.interval and cell.interval[0] == 0.0 and cell.interval[1] > 0.07
+
+
+def test_better_than_the_control_is_beyond_it_by_a_hundredth_of_the_scale(tmp_path: Path) -> None:
+    """All seeds share a test split: a constant answer may lie a little on the good side of the control, every time."""
+    of = plan({"adding": [{"length": 20}]})
+    write(tmp_path, of, clear)
+    control = analyse.summarise(of, tmp_path).tasks[0].trivial.metrics["mse"]
+    write(tmp_path, of, lambda task, arch, seed: control * (0.995 if arch == "gru" else 0.98) - seed * 1e-6)
+    found = {cell.arch: cell.against_control for cell in analyse.summarise(of, tmp_path).cells}
+    assert found == dict.fromkeys(ARCHS, "better") | {"gru": "no better"}
+
+
 def test_cost_findings_name_the_machine_and_the_ratio(clear_summary: Summary) -> None:
     costs = [f for f in clear_summary.findings if f.kind == "cost"]
     assert costs[0].text == "At length 512, rnn had the highest median training throughput"

@@ -285,6 +285,9 @@ def test_borders_and_failed_trials_are_visible(evidence: types.SimpleNamespace, 
     rows = tuning.table(evidence.searches, evidence.tasks).rows
     assert rows[0][1] == tuning.Entry("0.0003: 0.6, 0.001: 0.5, 0.003: failed", "mse ↓")
     assert list(rows[0][2:]) == ["3", "600", "1,200", "0.55 to 0.5", "inside"]
+    alike = [evidence.searches[0].model_copy(update={"scores": (0.15502, 0.15498, 0.155), "border": False})]
+    (row,) = tuning.table(alike, evidence.tasks).rows
+    assert row[6] == tuning.Entry(warn="all rates alike: none is told apart")
     assert rows[1][6].warn == "on the border of the search" and rows[2][4] == "–"  # type: ignore[union-attr]
     inside = tuple(one for one in evidence.searches if not one.border)
     calm = concluded.page(types.SimpleNamespace(**vars(evidence) | {"searches": inside}))

@@ -44,7 +44,8 @@ def _cell(task: TaskSummary, run: Evidence, worst: float, refused: str) -> Cell:
     scores = _scores(run)
     finished = any(score is not None for score in scores)
     counted = tuple(worst if score is None else score for score in scores) if finished else ()
-    interval = statistics.interval(counted) if finished else None
+    least = 0.0 if task.spec.direction == "min" else -math.inf  # an error or a loss, which cannot be negative
+    interval = statistics.interval(counted, at_least=least) if finished else None
     return Cell(
         evidence=run,
         scores=scores,

@@ -52,6 +52,12 @@ def _duration(seconds: float) -> str:
     return f"{number(seconds)} seconds"
 
 
+def _inside(of: Search) -> str | Entry:
+    """Whether the rate was chosen at all: in a short search all may score alike."""
+    told = {number(score) for score in of.scores if score is not None}
+    return Entry(warn="all rates alike: none is told apart") if len(of.scores) > 1 and len(told) == 1 else "inside"
+
+
 def borders(searches: Sequence[Search]) -> list[str]:
     """Cells whose best rate lies on the border of the search."""
     return [f"{one.arch} on {one.task}" for one in searches if one.border]
@@ -67,7 +73,7 @@ def table(searches: Sequence[Search], tasks: Sequence[TaskSummary]) -> Table:
             f"{one.steps:,}",
             "–" if one.seconds is None else number(one.seconds),
             _expected(one),
-            Entry(warn="on the border of the search") if one.border else "inside",
+            Entry(warn="on the border of the search") if one.border else _inside(one),
         ]
         for one in searches
     ]
