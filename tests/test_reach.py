@@ -43,6 +43,11 @@ def test_a_horizon_is_the_mean_over_seeds_and_says_how_many_lie_beyond() -> None
     np.testing.assert_allclose(found.high, (1.0, 0.5, 2 / 3, 1.0))
 
 
+def test_the_interval_of_a_horizon_is_no_narrower_than_the_gap_between_lags() -> None:
+    (found,) = reach.horizons([cell(*(one(seed, (4.0, 4.0, 1.0, 0.0), 3) for seed in (1, 2, 3)))])
+    assert (found.lags, found.horizon, found.interval) == ((0, 1, 3, 9), 3.0, (2.0, 3.0))  # 2 was not looked at
+
+
 def test_kinds_and_stages_are_kept_apart_and_what_was_not_measured_has_none() -> None:
     seeds = [
         one(1, (1.0, 0.0, 0.0, 0.0), place, kind=kind, trained=trained)

@@ -36,6 +36,11 @@ def _horizon(cell: Reaches, seeds: Sequence[Reach]) -> Horizon:
     largest = effects.max(axis=1, keepdims=True)
     relative = np.divide(effects, largest, out=np.zeros_like(effects), where=largest > 0)
     lags = [float(reach.lags[-1] if reach.horizon is None else reach.horizon) for reach in seeds]
+    # a seed's horizon lies beyond the lag before the one that it was read off, and not beyond that one
+    least = [
+        1.0 + max((n for n in reach.lags if n < lag), default=lag - 1) for reach, lag in zip(seeds, lags, strict=True)
+    ]
+    low, high = (statistics.interval(ends, at_least=0.0) for ends in (least, lags))
     return Horizon(
         task=cell.task,
         arch=cell.arch,
@@ -46,7 +51,7 @@ def _horizon(cell: Reaches, seeds: Sequence[Reach]) -> Horizon:
         low=tuple(relative.min(axis=0).tolist()),
         high=tuple(relative.max(axis=0).tolist()),
         horizon=float(np.mean(lags)),
-        interval=statistics.interval(lags, at_least=0.0),
+        interval=(low[0], high[1]) if low and high else None,
         seeds=len(seeds),
         beyond=sum(reach.horizon is None for reach in seeds),
     )

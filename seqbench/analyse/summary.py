@@ -306,7 +306,7 @@ class Horizon(Record):
     """Mean over seeds of the lag from which on the effect stays below half of its largest; a seed whose effect never
     does counts with the longest lag. None: nothing was measured."""
     interval: tuple[float, float] | None
-    """95 % over seeds."""
+    """95 % over seeds, from the lowest to the highest horizons that the gaps between the lags allow."""
     seeds: int
     beyond: int
     """Seeds whose effect is still above half at the longest lag: their horizon lies beyond it."""

@@ -47,7 +47,8 @@ def _of_measuring(summary: Summary) -> list[str]:
     if any(front.seconds is not None for front in summary.fronts):
         found.append(
             "Seconds to train are steps times the time of a step on a quiet machine, one run at a time: evaluation, "
-            "tuning and several runs side by side are not in them."
+            "tuning and several runs side by side are not in them. A step was timed in one visit: how far the "
+            "machine drifts from visit to visit is known of the measurements of Cost alone."
         )
     if any(h.beyond for h in summary.horizons):
         found.append(
