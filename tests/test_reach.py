@@ -9,6 +9,7 @@ import numpy as np
 import planted
 import pytest
 
+from seqbench import tasks
 from seqbench.analyse import reach, statistics
 from seqbench.analyse.summary import Cell, Evidence, Held, TaskSummary
 from seqbench.measurements import Extrapolation, Reach, Reaches
@@ -107,20 +108,28 @@ def task(
     made = Spec(**spec | changes)
     controls = [Control(name="guess", kind="trivial", metrics={"accuracy": trivial})]
     controls += [Control(name="linear", kind="strong", metrics={"accuracy": s}) for s in strong or ()]
-    fields = {"id": f"{name}-{level}", "name": name, "knob": knob, "level": level, "spec": made}
+    fields = {"id": f"{name}-{level}", "name": name, "knob": knob, "level": level, "memory": True, "spec": made}
     return TaskSummary.model_construct(**fields, controls=tuple(controls))
 
 
-def scored(arch: str, means: Mapping[float, float | None], name: str = "copy_memory") -> list[Cell]:
+def scored(
+    arch: str, means: Mapping[float, float | None], name: str = "copy_memory", spread: float = 0.0
+) -> list[Cell]:
+    """Cells of three seeds each, so far apart; None: none finished."""
     return [
-        Cell.model_construct(mean=mean, evidence=Evidence.model_construct(task=f"{name}-{level}", arch=arch))
+        Cell.model_construct(
+            mean=mean,
+            scores=(None,) * 3 if mean is None else (mean - spread, mean + spread / 2, mean + spread / 2),
+            interval=None if mean is None else (mean - spread, mean + spread),
+            evidence=Evidence.model_construct(task=f"{name}-{level}", arch=arch),
+        )
         for level, mean in means.items()
     ]
 
 
-def words(means: Mapping[float, float | None], **changes: Any) -> Held:
-    tasks = [task(level, **changes) for level in means]
-    (found,) = reach.held(tasks[::-1], scored("lstm", means))
+def words(means: Mapping[float, float | None], spread: float = 0.0, **changes: Any) -> Held:
+    levels = [task(level, **changes) for level in means]
+    (found,) = reach.held(levels[::-1], scored("lstm", means, spread=spread))
     assert found.levels == tuple(means)
     return found
 
@@ -143,6 +152,29 @@ def test_the_longest_level_held(means: dict[float, float | None], level: float |
     assert found.reference == pytest.approx(0.92)  # 0.2 + 0.9 * (1 - 0.2)
 
 
+@pytest.mark.parametrize(
+    ("means", "text"),
+    [
+        ({5: 1.0, 20: 0.91}, "holds 90 % up to 5 steps, not shown at 20 (2 of 3 seeds reach it)"),
+        ({5: 1.0, 20: 0.93}, "holds 90 % up to 20 steps (2 of 3 seeds reach it), the longest that was run"),
+        (
+            {5: 0.5, 20: 0.91, 40: 1.0},
+            "holds 90 % up to 40 steps, the longest that was run, but not at 5 and not "
+            "shown at 20 (2 of 3 seeds reach it)",
+        ),
+        ({5: 0.91, 20: 0.5}, "is not shown to hold 90 %, not even at 5 steps (2 of 3 seeds reach it)"),
+    ],
+)
+def test_a_level_that_seeds_lie_on_both_sides_of_is_not_shown_either_way(means: dict[float, float], text: str) -> None:
+    assert words(means, spread=0.05).text == f"lstm {text}"
+
+
+def test_how_far_ahead_is_forecast_is_no_memory() -> None:
+    ahead = [task(level, "etth1", "horizon").model_copy(update={"memory": False}) for level in (24, 96)]
+    assert reach.held(ahead, scored("gru", {24: 1.0, 96: 0.5}, "etth1")) == ()
+    assert [name for name in tasks.names() if not tasks.find(name).MEMORY] == ["etth1"]
+
+
 def test_a_knob_that_counts_no_steps_is_named() -> None:
     assert words({2: 1.0, 3: 0.5}, knob="pairs").text == "lstm holds 90 % up to pairs 2, not at 3"
     assert words({2: 1.0, 3: 1.0}, knob="pairs").text == "lstm holds 90 % up to pairs 3, the largest that was run"
@@ -152,13 +184,13 @@ def test_a_knob_that_counts_no_steps_is_named() -> None:
 
 
 def test_less_may_be_better_and_every_level_has_its_own_reference() -> None:
-    tasks = [
+    levels = [
         task(level, "adding", "length", trivial, direction="min", ceiling=0.0)
         for level, trivial in ((9, 2.0), (30, 1.0))
     ]
-    (held,) = reach.held(tasks, scored("gru", {9: 0.19, 30: 0.1}, "adding"))
+    (held,) = reach.held(levels, scored("gru", {9: 0.19, 30: 0.1}, "adding"))
     assert (held.level, held.reference) == (30, pytest.approx(0.1))
-    (held,) = reach.held(tasks, scored("gru", {9: 0.19, 30: 0.15}, "adding"))
+    (held,) = reach.held(levels, scored("gru", {9: 0.19, 30: 0.15}, "adding"))
     assert (held.level, held.reference) == (9, pytest.approx(0.2))
 
 
@@ -170,7 +202,7 @@ def test_without_a_ceiling_the_strong_control_is_what_can_be_reached() -> None:
 
 
 def test_architectures_and_tasks_keep_their_order() -> None:
-    tasks = [task(5), task(9, "adding", "length"), task(20)]
+    levels = [task(5), task(9, "adding", "length"), task(20)]
     cells = [*scored("rnn", {5: 1.0, 20: 1.0}), *scored("gru", {5: 1.0, 20: 0.0}), *scored("gru", {9: 0.0}, "adding")]
-    found = [(one.task, one.arch, one.level) for one in reach.held(tasks, cells)]
+    found = [(one.task, one.arch, one.level) for one in reach.held(levels, cells)]
     assert found == [("copy_memory", "rnn", 20), ("copy_memory", "gru", 5), ("adding", "gru", None)]

@@ -50,6 +50,7 @@ def task(plan: Plan, task_id: str, root: Path) -> TaskSummary:
         family=kind.FAMILY,
         knob=kind.KNOB,
         level=None if number is None else float(number),
+        memory=kind.MEMORY,
         value=str(level) if kind.KNOB else "",
         spec=manifest.spec,
         seconds=kind.SECONDS,

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from seqbench.analyse import statistics
 from seqbench.analyse.conclusions import Matched
+from seqbench.analyse.reach import SHARE
 from seqbench.analyse.summary import (
     Cell,
     Crossover,
@@ -64,7 +65,7 @@ def findings(
         *_crossings(costs.crossovers),
         *_streaming(costs.curves, costs.measured),
         *_growth(costs.laws),
-        *_held(held),
+        *_held(tasks, held),
     )
 
 
@@ -376,11 +377,13 @@ def _ends(values: Sequence[float]) -> str:
 # ---------------------------------------------------------------- reach
 
 
-def _held(held: Sequence[Held]) -> Iterator[Finding]:
+def _held(tasks: Sequence[TaskSummary], held: Sequence[Held]) -> Iterator[Finding]:
     """Up to which length each architecture holds a reference score."""
+    metrics = {task.name: task.spec.metric for task in tasks}
     for task in dict.fromkeys(one.task for one in held):
         own = [one for one in held if one.task == task]
         said = "; ".join(one.text for one in own[1:])
         levels = words([number(level) for level in own[0].levels])
-        doubt = f"Longer training, a reference other than {number(own[0].reference)}, or a level beside {levels}"
+        score = f"{metrics[task]} {number(own[0].reference)} ({100 * SHARE:g} % of the way from control to ceiling)"
+        doubt = f"Longer training, a threshold other than {score}, or a level beside {levels}"
         yield Finding(kind="reach", text=f"{task}: {own[0].text}", detail=said, anchor="reach", overturn=doubt)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from itertools import product
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from seqbench.measurements import Reach, Reaches
 
 SHARE = 0.9
 """Of the way from the trivial control to the ceiling: the score that counts as holding a task."""
-IN_STEPS = ("length", "delay", "horizon")
+IN_STEPS = ("length", "delay")
 """Knobs whose value is a number of steps."""
 
 
@@ -100,13 +100,15 @@ def recalls(reaches: Sequence[Reaches]) -> tuple[Recall, ...]:
 def held(tasks: Sequence[TaskSummary], cells: Sequence[Cell]) -> tuple[Held, ...]:
     """For each task with a numeric knob and each architecture, the largest value at which it holds the task.
 
+    Left out are tasks whose knob asks for no memory (`Base.MEMORY`): how far ahead is forecast, say.
     Each level has controls of its own, hence a reference of its own; that of the level held is given, or of the
     smallest where none is. Levels without a ceiling or a strong control that is better than the trivial one are
     left out.
     """
     found: list[Held] = []
     for name in dict.fromkeys(task.name for task in tasks):
-        rated = [(task, _reference(task)) for task in tasks if task.name == name and task.level is not None]
+        own = [task for task in tasks if task.name == name and task.level is not None and task.memory]
+        rated = [(task, _reference(task)) for task in own]
         levels = sorted(
             ((task, score) for task, score in rated if score is not None), key=lambda level: level[0].level or 0.0
         )
@@ -129,9 +131,9 @@ def _reference(task: TaskSummary) -> float | None:
 
 def _held(arch: str, levels: Sequence[tuple[TaskSummary, float]], cells: Sequence[Cell]) -> Held:
     """Of one architecture; levels from the smallest up, each with its reference."""
-    means = {cell.task: cell.mean for cell in cells}
-    holds = [_beyond(task, means.get(task.id), score) for task, score in levels]
-    last = max((place for place, yes in enumerate(holds) if yes), default=None)
+    of = {cell.task: cell for cell in cells}
+    holds = [_standing(task, of.get(task.id), score) for task, score in levels]
+    last = max((place for place, one in enumerate(holds) if one.holds), default=None)
     task, reference = levels[last or 0]
     values = tuple(task.level for task, _ in levels if task.level is not None)
     return Held(
@@ -144,29 +146,55 @@ def _held(arch: str, levels: Sequence[tuple[TaskSummary, float]], cells: Sequenc
     )
 
 
-def _beyond(task: TaskSummary, mean: float | None, reference: float) -> bool:
-    """Whether a mean over seeds is as good as the reference; where no seed finished it is not."""
-    if mean is None:
+class Standing(NamedTuple):
+    """How a cell stands at one level."""
+
+    holds: bool
+    """Its mean is as good as the reference."""
+    seeds: str
+    """Where its interval holds the reference: how many seeds reach it, in words. Else empty."""
+
+
+def _standing(task: TaskSummary, cell: Cell | None, reference: float) -> Standing:
+    """Of a mean alone nothing is known for sure where the seeds lie on both sides."""
+    if cell is None:
+        return Standing(holds=False, seeds="")
+    holds = _beyond(task, cell.mean, reference)
+    ends = {_beyond(task, end, reference) for end in cell.interval or ()}
+    reach = sum(_beyond(task, score, reference) for score in cell.scores)
+    return Standing(holds, f"{reach} of {len(cell.scores)} seeds reach it" if len(ends) > 1 else "")
+
+
+def _beyond(task: TaskSummary, score: float | None, reference: float) -> bool:
+    """Whether a score is as good as the reference; where there is none, since a run failed, it is not."""
+    if score is None:
         return False
-    better = mean >= reference if task.spec.direction == "max" else mean <= reference
-    return better or math.isclose(mean, reference)  # 0.2 + 0.9 * 0.8 is above 0.92
+    better = score >= reference if task.spec.direction == "max" else score <= reference
+    return better or math.isclose(score, reference)  # 0.2 + 0.9 * 0.8 is above 0.92
 
 
-def _words(knob: str, values: Sequence[float], holds: Sequence[bool], last: int | None) -> Iterator[str]:
-    """Up to where, and what is said against it."""
+def _words(knob: str, values: Sequence[float], holds: Sequence[Standing], last: int | None) -> Iterator[str]:
+    """Up to where, and what is said against it; a level that seeds lie on both sides of is not shown either way."""
     steps = knob in IN_STEPS
     share = f"{100 * SHARE:g} %"
     if last is None:
-        yield f"does not hold {share}, not even at {_value(knob, values[0])}"
+        first = _value(knob, values[0])
+        if holds[0].seeds:
+            yield f"is not shown to hold {share}, not even at {first} ({holds[0].seeds})"
+        else:
+            yield f"does not hold {share}, not even at {first}"
         return
-    yield f"holds {share} up to {_value(knob, values[last])}"
-    gaps = [f"{value:g}" for value, yes in zip(values[:last], holds, strict=False) if not yes]
-    if last + 1 == len(values):
+    yield f"holds {share} up to {_value(knob, values[last])}{f' ({holds[last].seeds})' if holds[last].seeds else ''}"
+    end = last + 1 == len(values)
+    if end:
         yield f", the {'longest' if steps else 'largest'} that was run"
-    else:
-        gaps.append(f"{values[last + 1]:g}")
-    if gaps:
-        yield f", {'but ' if last + 1 == len(values) else ''}not at {' and '.join(gaps)}"
+    against = [
+        (f"{value:g}", one.seeds) for value, one in list(zip(values, holds, strict=True))[: last + 2] if not one.holds
+    ]
+    said = [f"not at {' and '.join(clear)}"] if (clear := [value for value, seeds in against if not seeds]) else []
+    said += [f"not shown at {value} ({seeds})" for value, seeds in against if seeds]
+    if said:
+        yield f", {'but ' if end else ''}{' and '.join(said)}"
 
 
 def _value(knob: str, value: float) -> str:

@@ -45,6 +45,8 @@ class TaskSummary(Record):
     """The setting that makes several task ids of the task; empty: none."""
     level: float | None
     """The knob's value where it is a number."""
+    memory: bool = True
+    """A larger value asks to remember more, or for longer."""
     value: str
     """The knob's value as text; empty: no knob."""
     spec: Spec

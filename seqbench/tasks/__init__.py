@@ -35,6 +35,8 @@ class Base(ABC):
     """Raise when prepared bytes, scores or controls change."""
     KNOB: ClassVar[str] = ""
     """The setting that makes several task ids of one task (`length`: adding-50, adding-100)."""
+    MEMORY: ClassVar[bool] = True
+    """A larger value of the knob asks to remember more, or for longer; not so of how far ahead is forecast."""
     SOURCES: ClassVar[tuple[str, ...]] = ()
     """Names of entries in data/sources.toml; empty: generated or embedded, no download."""
     TITLE: ClassVar[str] = ""

@@ -74,6 +74,7 @@ class Task(Base):
 
     VERSION = 2
     KNOB = "horizon"
+    MEMORY = False
     SOURCES = ("etth1",)
     TITLE = "ETTh1"
     FAMILY = "forecasting"
