@@ -213,7 +213,7 @@ def _horizon(part: Reach, truth: bool | None, flags: tuple[str, ...]) -> Known:
     horizons = [
         Horizon(
             task=one.id,
-            arch=label.removesuffix("_base") if label.endswith("_base") else label,
+            arch=label,
             kind=part.kind,
             trained=part.trained,
             lags=(0, 1, 2),
@@ -226,14 +226,10 @@ def _horizon(part: Reach, truth: bool | None, flags: tuple[str, ...]) -> Known:
             beyond=0,
         )
         for one in tasks
-        for label, lag in ((_horizon_label(part.a), 100 * ratio), (_horizon_label(part.b), 100.0))
+        for label, lag in ((part.a, 100 * ratio), (part.b, 100.0))
     ]
     own = [c for one in tasks for label in (part.a, part.b) for c in cells(one, evidence(one, label, mse(about(0.5))))]
     return known(tasks, own, horizons=horizons)
-
-
-def _horizon_label(label: str) -> str:
-    return label.partition("+")[0] if label.endswith("_base") else label
 
 
 def _stretch(part: Longer, truth: bool | None, flags: tuple[str, ...]) -> Known:
@@ -305,10 +301,10 @@ def _paces(
     tasks: Sequence[TaskSummary], a: str, b: str, ratio: float, truth: bool | None, flags: tuple[str, ...]
 ) -> list[Paced]:
     spread = 0.1 if truth is None else 0.001
-    labels = ((a, 0.01 * ratio), (b.partition("+")[0] if b.endswith("_base") else b, 0.01))
+    labels = ((a, 0.01 * ratio), (b, 0.01))
     times = tuple(
         CellTime(
-            arch=label.partition("+")[0] if label.endswith("_base") else label,
+            arch=label,
             step=quantiles(step, spread),
             item=quantiles(step, spread),
             flags=flags,

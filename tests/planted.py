@@ -259,7 +259,7 @@ def result(
         "parameters": records.Parameters(embedding=0, frontend=96, core=5800, head=33),
         "state_bytes": 128,
         "curve": tuple(curve),
-        "weights_sha256": files.digest([setting.arch, seed]),
+        "weights_sha256": files.digest([setting.label, seed]),
         "scorer": of.scorer,
         "samples": () if failed else samples(setting, of, seed, hostile),
     }

@@ -21,8 +21,8 @@ from seqbench.analyse.claims import MEASURES, Folklore
 from seqbench.analyse.conclusions import Claim
 from seqbench.analyse.grounds import Hypothesis, Known, OnTasks
 from seqbench.analyse.grounds_costs import Meets, Pace, Ratio, Slope
-from seqbench.analyse.grounds_reach import Decay, Level, Reach
-from seqbench.analyse.grounds_runs import Diverged, Parameters, Score, TimeToTarget
+from seqbench.analyse.grounds_reach import Decay, Level, Longer, Reach
+from seqbench.analyse.grounds_runs import Diverged, Parameters, Score, Share, TimeToTarget
 from seqbench.errors import InputError
 
 REGISTER = claims.read(Path(__file__).parent.parent / claims.PATH)
@@ -158,7 +158,7 @@ def test_one_exception_refutes_what_is_said_of_all_tasks() -> None:
     part = BETTER.model_copy(update={"tasks": ("adding", "copy_memory")})
     (claim,) = decide(both, part)
     assert claim.verdict == "refuted"
-    assert claim.text.startswith("Refuted: it does not hold everywhere. Against it: copy_memory-300")
+    assert claim.text.startswith("Refuted: it does not hold on all tasks. Against it: copy_memory-300")
     assert "For it: adding-300" in claim.text
     assert claim.effect == pytest.approx(-0.5)
 
@@ -230,16 +230,141 @@ def test_a_task_on_which_nothing_beats_the_control_has_no_scale() -> None:
     assert "there is no scale" in claim.text
 
 
+# ---------------------------------------------------------------- where two could hardly differ
+
+
+BOTH = BETTER.model_copy(update={"tasks": ("adding", "copy_memory")})
+
+
+def on_two(first: Known, second: Known) -> Known:
+    return Known([*first.tasks, *second.tasks], [*first.cells, *second.cells])
+
+
+def test_two_that_did_not_learn_the_task_decide_nothing() -> None:
+    (claim,) = decide(two(about(0.003, 0.0001), about(0.001, 0.00011)), BETTER)
+    assert (claim.verdict, claim.grounds[0].supports, claim.grounds[0].p) == ("undecided", "undecided", None)
+    assert (
+        "neither learned adding-300 (0.003 and 0.001 of the way from the trivial control to the ceiling)" in claim.text
+    )
+    assert claim.text.endswith("a task or a training with which one of them does would decide.")
+    (learned,) = decide(two(about(0.06, 0.0001), about(0.06, 0.00011)), BETTER)
+    assert learned.verdict == "refuted", "one of them learned a little: then they can be compared"
+
+
+def test_two_that_solve_the_task_decide_nothing() -> None:
+    (claim,) = decide(two(about(0.999, 0.0001), about(0.995, 0.00011)), BETTER)
+    assert claim.verdict == "undecided"
+    assert "less than the 0.02 that counts; both solve adding-300 (0.999 and 0.995 of the way" in claim.text
+    assert claim.text.endswith("a harder task would decide.")
+    (solved,) = decide(two(about(0.999, 0.0001), about(0.9, 0.00011)), BETTER)
+    assert solved.verdict == "supported"
+    (split,) = decide(two(about(0.999, 0.0001), about(0.001, 0.00011)), BETTER)
+    assert split.verdict == "supported"
+
+
+def test_what_is_set_aside_leaves_the_verdict_to_the_others() -> None:
+    chance = two(about(0.003, 0.0001), about(0.003, 0.00011), "copy_memory")
+    (claim,) = decide(on_two(two(about(0.8), about(0.3)), chance), BOTH)
+    assert claim.verdict == "supported"
+    assert claim.text.startswith("Supported: adding-300")
+    assert claim.text.endswith("Set aside: neither learned copy_memory-300.")
+    assert [ground.supports for ground in claim.grounds] == ["supports", "undecided"]
+    assert claim.grounds[0].p == pytest.approx(statistics.smallest_p(8, 8)), "no part of the family"
+    (claim,) = decide(on_two(two(about(0.3), about(0.8)), chance), BOTH)
+    assert claim.verdict == "refuted"
+    (claim,) = decide(on_two(two(about(0.001), about(0.001)), chance), BOTH)
+    assert claim.verdict == "undecided"
+    assert "Set aside" not in claim.text
+
+
+def test_who_is_said_to_be_alike_or_to_fail_may_be_so_at_chance() -> None:
+    alike = BETTER.model_copy(update={"above": None, "between": (-0.02, 0.02)})
+    for share in (0.001, 0.999):
+        assert decide(two(about(share, 0.0001), about(share, 0.00011)), alike)[0].verdict == "supported"
+    fails = Share(part="…", a="rnn", tasks=("adding",), below=0.5)
+    assert decide(two(about(0.001, 0.0001), about(0.001, 0.00011)), fails)[0].verdict == "supported"
+
+
+def test_horizons_of_trained_models_that_learned_nothing_are_set_aside() -> None:
+    part = Reach(part="…", a="lstm", b="rnn", tasks=("adding",), above=1.5)
+    chance = two(about(0.001, 0.0001), about(0.001, 0.00011))
+    (claim,) = decide(plant(part, True)._replace(cells=chance.cells), part)
+    assert (claim.verdict, "neither learned adding-300" in claim.text) == ("undecided", True)
+    (claim,) = decide(plant(part, True)._replace(cells=two(about(0.9), about(0.001)).cells), part)
+    assert claim.verdict == "supported"
+    fresh = part.model_copy(update={"trained": False})
+    assert decide(plant(fresh, True)._replace(cells=chance.cells), fresh)[0].verdict == "supported"
+
+
+def test_longer_sequences_on_which_neither_gets_anywhere_are_set_aside() -> None:
+    part = Longer(part="…", a="lstm", b="rnn", times=2, tasks=("adding",), above=0.02)
+    of = plant(part, False)
+    worst = [one.model_copy(update={"mean": claimed.TRIVIAL, "interval": (0.89, 0.91)}) for one in of.stretches]
+    (claim,) = decide(of._replace(stretches=worst), part)
+    assert claim.verdict == "undecided"
+    assert "neither goes 5 % of the way on adding-300 at 2 times the length" in claim.text
+
+
+def test_a_setting_that_never_acted_is_said_and_decides_nothing() -> None:
+    part = Score(part="…", a="lstm+plain_init_base", b="lstm+plain_init", tasks=("adding",), above=0.02)
+    one = task("adding")
+    base, changed = (evidence(one, label, mse(about(0.5, 0.001))) for label in ("lstm", "lstm+plain_init"))
+    hashes = {run.seed: run.weights_sha256 for run in base.results}
+    alike = [run.model_copy(update={"weights_sha256": hashes[run.seed]}) for run in changed.results]
+    same = changed.model_copy(update={"results": tuple(alike)})
+    (claim,) = decide(known([one], [*cells(one, base), *cells(one, same)]), part)
+    assert claim.verdict == "undecided"
+    assert "the setting never took effect in these runs" in claim.text
+    assert "seeds would tell" not in claim.text
+    (claim,) = decide(known([one], [*cells(one, base), *cells(one, changed)]), part)
+    assert claim.verdict == "refuted", "equal scores of other weights are no accident of the setting"
+
+
+def test_a_difference_on_the_claimed_side_that_is_too_small_is_said_to_be_so() -> None:
+    (claim,) = decide(two(about(0.51, 0.0005), about(0.5, 0.0006)), BETTER)
+    assert claim.verdict == "refuted"
+    assert claim.text.startswith("Refuted at this margin: adding-300, lstm less rnn: 0.01 [")
+    assert claim.text.endswith("on the claimed side, but by 0.01, less than the 0.02 that counts.")
+    (worse,) = decide(two(about(0.49, 0.0005), about(0.5, 0.0006)), BETTER)
+    assert worse.text.startswith("Refuted: adding-300")
+    assert "claimed side" not in worse.text
+    mixed = on_two(two(about(0.51, 0.0005), about(0.5, 0.0006)), two(about(0.3), about(0.8), "copy_memory"))
+    assert decide(mixed, BOTH)[0].text.startswith("Refuted: adding-300")
+
+
+def test_a_ratio_on_the_claimed_side_that_is_too_small_is_said_to_be_so() -> None:
+    part = Ratio(part="…", quantity="train", a="gru", b="lstm", above=1.05)
+    curves = {
+        claimed._curve(part, arch): claimed._points(part, {64: value}, 0.001, ())
+        for arch, value in (("gru", 103.0), ("lstm", 100.0))
+    }
+    (claim,) = decide(known([], [], curves=curves), part)
+    assert claim.text.startswith("Refuted at this margin: ")
+    assert claim.text.endswith("on the claimed side, but 1.03 times is short of the 1.05 that counts.")
+
+
+def test_a_base_of_its_own_is_named_by_what_it_has_otherwise_than_the_grid() -> None:
+    part = Score(part="…", a="lstm+wet", b="lstm+wet_base", tasks=("adding",), above=0.01)
+    one = task("adding")
+    runs = [evidence(one, f"lstm{v}", mse(about(m))) for v, m in (("", 0.2), ("+wet_base", 0.3), ("+wet", 0.6))]
+    setting = runs[1].setting.model_copy(update={"core": dict(runs[1].setting.core) | {"dropout": 0.2}})
+    runs[1] = runs[1].model_copy(update={"setting": setting})
+    own = [cell for run in runs for cell in cells(one, run)]
+    assert "lstm+wet less lstm (dropout 0.2): 0.3" in decide(known([one], own), part)[0].text
+    assert "lstm+wet less lstm+wet_base: 0.3" in decide(known([one], own[1:]), part)[0].text, "nothing to hold it to"
+
+
 # ---------------------------------------------------------------- other measures
 
 
 def test_levels_say_between_which_lengths_the_limits_lie() -> None:
     part = Level(part="…", a="lstm", b="rnn", tasks=("adding",), above=1.0)
     (claim,) = decide(plant(part, True), part)
-    assert "lstm holds 400 or more; rnn holds from 100 to below 200; ratio 2 or more" in claim.text
+    assert "lstm holds 400 or more; rnn holds from 100 to below 200; ratio more than 2" in claim.text
     assert claim.interval is None, "an open interval stands in the words alone"
     (claim,) = decide(plant(part, None), part)
     assert "beyond, those that were run" in claim.text
+    assert "nothing is known of the ratio, since the longest that was run is held by lstm and rnn: " in claim.text
 
 
 def test_a_level_that_noise_hides_is_not_decided() -> None:
@@ -252,7 +377,11 @@ def test_a_level_that_noise_hides_is_not_decided() -> None:
             one, *(evidence(one, a, mse(about(v, 0.03))) for a, v in zip(("lstm", "rnn"), sides, strict=True))
         )
     ]
-    assert decide(known(tasks, own), part)[0].verdict == "undecided"
+    (claim,) = decide(known(tasks, own), part)
+    assert claim.verdict == "undecided"
+    same = part.model_copy(update={"b": "lstm"})
+    (claim,) = decide(known(tasks, own), same)
+    assert "since seeds lie on both sides of 90 % beyond 100 for lstm" in claim.text
 
 
 def test_a_horizon_beyond_the_sequence_is_at_least_that_long() -> None:
@@ -264,6 +393,9 @@ def test_a_horizon_beyond_the_sequence_is_at_least_that_long() -> None:
     assert "or more and 100" in claim.text
     beyond = [h.model_copy(update={"beyond": 3}) if h.arch == "rnn" else h for h in of.horizons]
     assert decide(of._replace(horizons=beyond), part)[0].verdict == "undecided"
+    beyond = [h.model_copy(update={"beyond": 3}) for h in of.horizons]
+    (claim,) = decide(of._replace(horizons=beyond), part)
+    assert "nothing is known of the ratio, since it lies beyond the sequence for seeds of lstm and rnn" in claim.text
 
 
 def test_a_gradient_that_falls_as_a_power_of_the_lag_is_no_exponential() -> None:
@@ -290,7 +422,7 @@ def test_norms_that_underflow_are_left_out_of_the_fit() -> None:
 def test_failures_are_compared_by_fishers_test_with_newcombes_interval() -> None:
     part = Diverged(part="…", a="rnn+no_clipping", b="rnn+no_clipping_base", tasks=("adding",), above=0.0)
     (claim,) = decide(plant(part, True), part)
-    assert "rnn+no_clipping diverged in 6 of 8 runs, rnn in 0 of 8" in claim.text
+    assert "rnn+no_clipping diverged in 6 of 8 runs, rnn+no_clipping_base in 0 of 8" in claim.text
     assert claim.grounds[0].p == pytest.approx(0.00699, abs=1e-5)
     assert claim.interval == pytest.approx((0.2795, 0.9285), abs=1e-4)
     one = task("adding")
@@ -344,7 +476,7 @@ def test_runs_that_never_reach_the_target_are_said() -> None:
     of = plant(part, True)
     harder = [front.model_copy(update={"target": 0.01}) for front in of.fronts]
     (claim,) = decide(of._replace(fronts=harder), part)
-    assert "8 of 8 runs of gru never reach the target: train longer" in claim.text
+    assert "adding-300, gru against lstm: 8 of 8 runs of gru never reach the target: train longer" in claim.text
 
 
 # ---------------------------------------------------------------- a whole summary

@@ -126,7 +126,7 @@ def _decide(folklore: Folklore, known: Known) -> list[Claim]:
                 measure=part.NAME,
                 margin=part.margin,
                 verdict=verdict,
-                text=_text(verdict, judged, part.absent(known)),
+                text=_text(part, verdict, judged, part.absent(known)),
                 effect=lead.effect,
                 interval=lead.interval,
                 unit=part.UNIT,
@@ -143,10 +143,10 @@ Judged = tuple[Seen, Ground, str]
 def _verdict(part: Hypothesis, judged: Sequence[Judged]) -> tuple[Verdict, Ground]:
     """A part speaks of all its grounds: all must support it, and one that refutes it is enough.
 
-    With the verdict comes the ground that it hangs on: of a supported part the least clear, of a refuted one the
-    clearest exception, else the first that says nothing.
+    Grounds that are set aside count only where there are no others. With the verdict comes the ground that it hangs
+    on: of a supported part the least clear, of a refuted one the clearest exception, else the first that says nothing.
     """
-    grounds = [ground for _, ground, _ in judged]
+    grounds = [ground for _, ground, _ in _telling(judged)]
     said = [ground.supports for ground in grounds]
     if "refutes" in said:
         against = [ground for ground in grounds if ground.supports == "refutes"]
@@ -156,6 +156,11 @@ def _verdict(part: Hypothesis, judged: Sequence[Judged]) -> tuple[Verdict, Groun
     return "undecided", next(ground for ground in grounds if ground.supports in ("undecided", "missing"))
 
 
+def _telling(judged: Sequence[Judged]) -> Sequence[Judged]:
+    """The grounds that a verdict rests on: those that are not set aside, or all where all are."""
+    return [one for one in judged if not one[0].aside] or judged
+
+
 def _inside(part: Hypothesis, ground: Ground) -> float:
     """How far an effect lies within the region of the part; negative outside."""
     low, high = part.region
@@ -163,23 +168,38 @@ def _inside(part: Hypothesis, ground: Ground) -> float:
     return min(effect - low, high - effect)
 
 
-def _text(verdict: Verdict, judged: Sequence[Judged], absent: Sequence[str]) -> str:
+def _text(part: Hypothesis, verdict: Verdict, judged: Sequence[Judged], absent: Sequence[str]) -> str:
     """The verdict in a sentence or two; of an undecided part, what would decide it."""
+    grounds = _telling(judged)
     ours, against = (
-        "; ".join(ground.text for _, ground, _ in judged if ground.supports == word) for word in ("supports", "refutes")
+        [ground for _, ground, _ in grounds if ground.supports == word] for word in ("supports", "refutes")
     )
     if verdict == "supported":
-        text = f"Supported{f' on all {len(judged)}' if len(judged) > 1 else ''}: {ours}"
+        text = f"Supported{f' on all {len(grounds)}' if len(grounds) > 1 else ''}: {_listed(ours)}"
     elif verdict == "refuted":
-        text = f"Refuted: {against}"
-        if ours:
-            text = f"Refuted: it does not hold everywhere. Against it: {against}. For it: {ours}"
+        text = f"Refuted{' at this margin' if all(_too_little(part, ground) for ground in against) else ''}: "
+        text += f"it does not hold on all tasks. Against it: {_listed(against)}" if ours else _listed(against)
     else:
-        first = {why: ground.text for _, ground, why in reversed(judged) if why}
+        first = {why: ground.text for _, ground, why in reversed(grounds) if why}
         text = f"Undecided: {'; '.join(reversed(first.values()))}"
-        text += f". For it: {ours}" if ours else ""
+    text += f". For it: {_listed(ours)}" if ours and verdict != "supported" else ""
+    if len(grounds) < len(judged):
+        aside = [seen.aside for seen, _, _ in judged if seen.aside]
+        places = {why: [place for other, place in aside if other == why] for why, _ in aside}
+        text += f". Set aside: {'; '.join(f'{why} {words(where)}' for why, where in places.items())}"
     nothing = all(ground.supports == "missing" for _, ground, _ in judged)  # the text says what to run
     return f"{text}.{f' Not run: {words(absent)}.' if absent and not nothing else ''}"
+
+
+def _listed(grounds: Sequence[Ground]) -> str:
+    return "; ".join(ground.text for ground in grounds)
+
+
+def _too_little(part: Hypothesis, ground: Ground) -> str:
+    """What an effect on the claimed side lacks, in words; empty: it is not on that side."""
+    if ground.effect is None or ground.interval is None:
+        return ""
+    return part.too_little(ground.effect, ground.interval)
 
 
 # ---------------------------------------------------------------- the rule for one comparison
@@ -188,8 +208,9 @@ def _text(verdict: Verdict, judged: Sequence[Judged], absent: Sequence[str]) -> 
 def judge(part: Hypothesis, seen: Seen, p_holm: float | None, family: int) -> tuple[Ground, str]:
     """What one comparison says of the part, and where it says nothing, why and what would decide.
 
-    It supports where the interval lies within the region of the part and refutes where it lies outside. Where seeds
-    are compared, the exact test, corrected over the `family` of the claim, must reject the bound as well.
+    One that was set aside says nothing. It supports where the interval lies within the region of the part and refutes
+    where it lies outside. Where seeds are compared, the exact test, corrected over the `family` of the claim, must
+    reject the bound as well.
     """
     low, high = part.region
     word: Literal["supports", "refutes", "undecided", "missing"] = "undecided"
@@ -213,13 +234,15 @@ def judge(part: Hypothesis, seen: Seen, p_holm: float | None, family: int) -> tu
         word, why = "undecided", f"the exact test does not reach {statistics.LEVEL:g}: more seeds would decide"
     text = seen.text + ("" if p_holm is None else f", p = {number(p_holm)} {_against(seen)}")
     ground = Ground(
-        text=f"{text}: {why}" if text and why else text or why,
+        text=": ".join(filter(None, (text, why))),
         effect=seen.effect,
         interval=None if seen.interval is None else _finite(seen.interval),
         p=p_holm,
         supports=word,
         anchor=seen.anchor,
     )
+    if lacks := _too_little(part, ground) if word == "refutes" or seen.aside else "":
+        ground = ground.model_copy(update={"text": f"{text}: {'; '.join(filter(None, (lacks, why)))}"})
     return ground, why
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import model_validator
 
 from seqbench.analyse import statistics
+from seqbench.analyse.certificates import SATURATED
 from seqbench.analyse.conclusions import Interval
 from seqbench.analyse.findings import number, span, words
 from seqbench.analyse.summary import (
@@ -29,7 +30,14 @@ from seqbench.analyse.summary import (
     TaskSummary,
 )
 from seqbench.measurements import Counted, Measured, Measurement, Pace
+from seqbench.presets import flat
 from seqbench.records import Record
+
+LEARNED = 0.05
+"""Of the way from the trivial control to the ceiling: a mean that goes less has not learned the task.
+
+Beyond the control is not enough: what learns nothing of a sequence may still know the mean a little better.
+"""
 
 
 class Known(NamedTuple):
@@ -77,6 +85,8 @@ class Seen(NamedTuple):
     narrows: str = "more seeds would narrow it"
     """What makes the interval smaller."""
     anchor: str = ""
+    aside: tuple[str, str] | None = None
+    """Why it could not tell two apart, and where, in a few words: other comparisons decide. Then there is `trouble`."""
 
 
 class Hypothesis(Record):
@@ -87,6 +97,8 @@ class Hypothesis(Record):
     EFFECT: ClassVar[str]
     """What the effect is, in words."""
     UNIT: ClassVar[str] = ""
+    NEUTRAL: ClassVar[float | None] = None
+    """The effect of two that are alike; None: no two are compared."""
 
     part: str
     """The statement, in a sentence."""
@@ -113,6 +125,26 @@ class Hypothesis(Record):
         """Whether one end of an interval lies in the region; an end at infinity does where the region has none."""
         low, high = self.region
         return low < end < high or (end in (low, high) and math.isinf(end))
+
+    @property
+    def parts_two(self) -> bool:
+        """Whether it says that two differ: that they are alike, it says where no difference lies in its region."""
+        return self.NEUTRAL is not None and not self.holds(self.NEUTRAL)
+
+    def too_little(self, effect: float, interval: Interval) -> str:
+        """What an effect on the claimed side lacks, in words; empty: its interval lies elsewhere."""
+        low, high = self.region
+        if self.NEUTRAL is None or self.between:
+            return ""
+        if low == -math.inf:
+            short, bound = high <= interval[0] and interval[1] < self.NEUTRAL, high
+        else:
+            short, bound = interval[0] > self.NEUTRAL and interval[1] <= low, low
+        if not short:
+            return ""
+        if self.NEUTRAL:
+            return f"on the claimed side, but {number(effect)} times is short of the {bound:g} that counts"
+        return f"on the claimed side, but by {number(abs(effect))}, less than the {abs(bound):g} that counts"
 
     @property
     def margin(self) -> str:
@@ -200,8 +232,25 @@ def cell(known: Known, task: str, label: str) -> Cell | None:
 
 
 def spoken(label: str) -> str:
-    """A label as it is said: the base of an ablation is the architecture as it is."""
+    """A label without its cell: the base of an ablation is the architecture as it is."""
     return label.partition("+")[0] if label.endswith("_base") else label
+
+
+def said(known: Known, task: str, label: str) -> str:
+    """A label as it is said on a task: the base of an ablation by what it has otherwise than the grid.
+
+    `lstm` where the base is the cell of the grid, else `lstm (layers 2, dropout 0.2)`.
+    """
+    one, arch = cell(known, task, label), spoken(label)
+    if one is None or not label.endswith("_base") or not one.evidence.setting.variant:
+        return arch
+    plain = cell(known, task, arch)
+    if plain is None:
+        return label
+    own, usual = (dict(flat(of.evidence.setting.plain())) for of in (one, plain))
+    names = [name for name in own if name != "variant" and own[name] != usual.get(name)]
+    other = [f"{name.rpartition('.')[2]} {own[name]}" for name in names]
+    return f"{arch} ({', '.join(other)})"
 
 
 def absent(task: str, label: str) -> Seen:
@@ -231,6 +280,33 @@ def rescaled(of: Cell, scale: tuple[float, float]) -> list[float]:
     """
     values = of.counted or (scale[0],) * len(of.scores)
     return [(value - scale[0]) / (scale[1] - scale[0]) for value in values]
+
+
+def telling(
+    part: Hypothesis, seen: Seen, place: str, shares: Sequence[float], neither: str = "neither learned"
+) -> Seen:
+    """The comparison, set aside where two that are not alike could hardly differ.
+
+    `shares`: how far both go of the way from the trivial control to the ceiling. A part that says that two are alike
+    is left as it is.
+    """
+    if seen.missing or not part.parts_two:
+        return seen
+    if max(shares) < LEARNED:
+        why, what = neither, "a task or a training with which one of them does would decide"
+    elif min(shares) >= SATURATED:
+        why, what = "both solve", "a harder task would decide"
+    else:
+        return seen
+    ways = f"{' and '.join(map(number, shares))} of the way from the trivial control to the ceiling"
+    return seen._replace(trouble=f"{why} {place} ({ways}): {what}", aside=(why, place))
+
+
+def same_runs(a: Cell, b: Cell) -> bool:
+    """Whether every run of one has the weights and scores of the other's run with its seed, to the bit."""
+    own, other = ({run.seed: (run.weights_sha256, run.test) for run in one.runs} for one in (a, b))
+    finished = all(weights and test for weights, test in own.values())
+    return bool(own) and finished and own == other
 
 
 def quotient(a: Interval, b: Interval) -> Interval:

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 from seqbench.analyse.conclusions import Interval
 from seqbench.analyse.costs import GROWS, WORDS
 from seqbench.analyse.findings import number, span, unquiet
-from seqbench.analyse.grounds import Hypothesis, Known, OnTasks, Seen, quotient, spoken
+from seqbench.analyse.grounds import Hypothesis, Known, OnTasks, Seen, quotient, said, spoken
 from seqbench.analyse.grounds_runs import timed
 from seqbench.analyse.summary import Curve, TaskSummary
 from seqbench.files import canonical
@@ -141,6 +141,7 @@ class Ratio(OfCurve):
 
     NAME: ClassVar[str] = "ratio"
     EFFECT: ClassVar[str] = "ratio"
+    NEUTRAL: ClassVar[float | None] = 1.0
 
     a: str
     b: str
@@ -213,6 +214,7 @@ class Pace(OnTasks):
 
     NAME: ClassVar[str] = "pace"
     EFFECT: ClassVar[str] = "ratio of times"
+    NEUTRAL: ClassVar[float | None] = 1.0
 
     a: str
     b: str
@@ -240,6 +242,6 @@ class Pace(OnTasks):
         low, high = quotient((first.q25, first.q75), (second.q25, second.q75))
         effect = first.median / second.median
         what = {"step": "seconds per training step", "item": "seconds per item"}[self.of]
-        names = spoken(self.a), spoken(self.b)
+        names = [said(known, task.id, label) for label in (self.a, self.b)]
         text = f"{task.id}: {names[0]} takes {number(effect)}{span((low, high))} times the {what} of {names[1]}"
         return Seen(text, effect, (low, high), narrows="more repetitions would decide", anchor="front")

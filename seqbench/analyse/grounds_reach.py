@@ -6,12 +6,25 @@ import math
 from collections.abc import Sequence
 from typing import ClassVar, Literal, NamedTuple
 
+import numpy as np
 from scipy import stats
 
 from seqbench.analyse import statistics
 from seqbench.analyse.conclusions import Interval
-from seqbench.analyse.findings import number, span, unquiet
-from seqbench.analyse.grounds import Known, OnTasks, Seen, absent, cell, ends, quotient, spoken
+from seqbench.analyse.findings import number, span, unquiet, words
+from seqbench.analyse.grounds import (
+    LEARNED,
+    Known,
+    OnTasks,
+    Seen,
+    absent,
+    cell,
+    ends,
+    quotient,
+    rescaled,
+    spoken,
+    telling,
+)
 from seqbench.analyse.grounds_costs import AGAIN
 from seqbench.analyse.grounds_runs import ByTask, Pairwise
 from seqbench.analyse.reach import SHARE
@@ -27,16 +40,17 @@ class Level(Pairwise):
 
     NAME: ClassVar[str] = "level"
     EFFECT: ClassVar[str] = "ratio of the longest levels held"
+    NEUTRAL: ClassVar[float | None] = 1.0
 
     def look(self, known: Known) -> list[Seen]:
-        """One comparison for each task that has levels."""
-        chosen = [task for task in self.chosen(known) if task.level is not None]
+        """One comparison for each task that has levels, more of which ask for a longer memory."""
+        chosen = [task for task in self.chosen(known) if task.level is not None and task.memory]
         names = list(dict.fromkeys(task.name for task in chosen))
         return [self._of(known, [t for t in chosen if t.name == name]) for name in names] or [self.nothing()]
 
     def _of(self, known: Known, tasks: Sequence[TaskSummary]) -> Seen:
         levels = sorted(tasks, key=lambda task: task.level or 0.0)
-        limits = []
+        limits, open_ends = [], []
         for label in (self.a, self.b):
             cells = [cell(known, task.id, label) for task in levels]
             for task, one in zip(levels, cells, strict=True):
@@ -45,20 +59,35 @@ class Level(Pairwise):
                 if one.refused:
                     return Seen(task.id, trouble=f"{label} is not ranked: {one.refused}")
             limits.append(_limit(known, levels, [one for one in cells if one is not None]))
+            open_ends.append((_open(limits[-1], levels), label))
         said = {held.arch: held.text for held in known.held if held.task == levels[0].name}
         texts = [
             said.get(label, f"{label} holds {_within(limit)}")
             for label, limit in zip((self.a, self.b), limits, strict=True)
         ]
         narrows = "levels between, or beyond, those that were run would decide, or more seeds"
-        return _of_ratio(f"{levels[0].name}: {'; '.join(texts)}", limits, narrows, "levels")
+        return _of_ratio(f"{levels[0].name}: {'; '.join(texts)}", limits, open_ends, narrows, "levels")
 
 
-def _of_ratio(text: str, limits: Sequence[Interval], narrows: str, anchor: str) -> Seen:
-    """The ratio of two numbers of which only limits are known."""
+def _open(limit: Interval, levels: Sequence[TaskSummary]) -> str:
+    """Why it is not known between which levels a cell stops holding the task, up to its label; empty: it is."""
+    low, high = limit
+    if high < math.inf:
+        return "" if low else "none that was run is shown to be held by"
+    if low == levels[-1].level:
+        return "the longest that was run is held by"
+    return f"seeds lie on both sides of {100 * SHARE:g} %{f' beyond {low:g}' if low else ''} for"
+
+
+def _of_ratio(
+    text: str, limits: Sequence[Interval], open_ends: Sequence[tuple[str, str]], narrows: str, anchor: str
+) -> Seen:
+    """The ratio of two numbers of which only limits are known; `open_ends`: why a limit is missing, and of which."""
     low, high = quotient(*limits)
     if low == 0 and high == math.inf:
-        return Seen(text, trouble=f"nothing is known of the ratio: {narrows}", anchor=anchor)
+        reasons = {why: [label for other, label in open_ends if other == why] for why, _ in open_ends if why}
+        why = words([f"{why} {words(labels)}" for why, labels in reasons.items()])
+        return Seen(text, trouble=f"nothing is known of the ratio, since {why}: {narrows}", anchor=anchor)
     middle = max(low, 0.0) if high == math.inf else high if low == 0 else math.sqrt(low * high)
     return Seen(f"{text}; ratio {_within((low, high))}", middle, (low, high), narrows=narrows, anchor=anchor)
 
@@ -88,7 +117,8 @@ def _within(limit: Interval) -> str:
     """An open interval in words."""
     low, high = limit
     if high == math.inf:
-        return f"{number(low)} or more" if low else "not known"
+        more = f"more than {number(low)}" if low > float(f"{low:.3g}") else f"{number(low)} or more"
+        return more if low else "not known"
     if number(low) == number(high):
         return number(low)
     return f"below {number(high)}" if not low else f"from {number(low)} to below {number(high)}"
@@ -99,6 +129,7 @@ class Reach(ByTask):
 
     NAME: ClassVar[str] = "horizon"
     EFFECT: ClassVar[str] = "ratio of horizons"
+    NEUTRAL: ClassVar[float | None] = 1.0
 
     kind: Literal["gradient", "intervention"] = "intervention"
     trained: bool = True
@@ -106,22 +137,35 @@ class Reach(ByTask):
     def on(self, known: Known, task: TaskSummary) -> Seen:
         """The ratio on one task id."""
         limits: list[Interval] = []
-        texts = []
+        texts, open_ends = [], []
+        title = self.title(known, task)
         for label in (self.a, self.b):
             h = self._horizon(known, task, label)
             if h is None or h.horizon is None:
                 what = f"no horizon of {spoken(label)} on {task.id}"
-                return Seen(self.title(task), missing=f"{what}: reach must look at its runs")
+                return Seen(title, missing=f"{what}: reach must look at its runs")
             if h.interval is None:
-                return Seen(self.title(task), trouble="one seed gives no interval: more seeds would decide")
+                return Seen(title, trouble="one seed gives no interval: more seeds would decide")
             texts.append(f"{number(h.horizon)}{span(h.interval)}{' or more' if h.beyond else ''}")
             limits.append((max(0.0, h.interval[0]), math.inf if h.beyond else max(0.0, h.interval[1])))
-        text = f"{self.title(task)} {' and '.join(texts)} steps ({self.kind})"
-        return _of_ratio(text, limits, "more seeds, or longer sequences, would decide", "reach")
+            missing = "" if limits[-1][0] else "it may be 0 for"
+            open_ends.append(("it lies beyond the sequence for seeds of" if h.beyond else missing, label))
+        text = f"{title}: {' and '.join(texts)} steps ({self.kind})"
+        seen = _of_ratio(text, limits, open_ends, "more seeds, or longer sequences, would decide", "reach")
+        return self._of_trained(known, task, seen) if self.trained else seen
+
+    def _of_trained(self, known: Known, task: TaskSummary, seen: Seen) -> Seen:
+        """Set aside where neither learned the task, or both solve it: then it is the task that sets the horizon."""
+        scale = ends(known, task)
+        sides = [one for label in (self.a, self.b) if (one := cell(known, task.id, label)) is not None]
+        if scale is None or len(sides) < 2:
+            return seen
+        return telling(self, seen, task.id, [float(np.mean(rescaled(one, scale))) for one in sides])
 
     def _horizon(self, known: Known, task: TaskSummary, label: str) -> Horizon | None:
         found = {h.arch: h for h in known.horizons if (h.task, h.kind, h.trained) == (task.id, self.kind, self.trained)}
-        return found.get(label, found.get(spoken(label)))
+        one = cell(known, task.id, label)
+        return found.get(one.evidence.setting.label if one else label)
 
 
 class Longer(ByTask):
@@ -130,6 +174,7 @@ class Longer(ByTask):
     NAME: ClassVar[str] = "stretch"
     EFFECT: ClassVar[str] = "difference of scores"
     UNIT: ClassVar[str] = "of the way from the trivial control to the ceiling"
+    NEUTRAL: ClassVar[float | None] = 0.0
 
     times: int = 4
 
@@ -137,6 +182,7 @@ class Longer(ByTask):
         """The difference on one task id."""
         scale = ends(known, task)
         means, limits = [], []
+        title = self.title(known, task)
         for label in (self.a, self.b):
             found = [
                 one
@@ -144,19 +190,18 @@ class Longer(ByTask):
                 if (one.task, one.arch) == (task.id, label) and one.length == self.times * one.trained_length
             ]
             if not found or found[0].mean is None:
-                return Seen(
-                    self.title(task), missing=f"{label} has no score at {self.times} times the length of {task.id}"
-                )
+                return Seen(title, missing=f"{label} has no score at {self.times} times the length of {task.id}")
             if scale is None or found[0].interval is None:
                 why = "one seed gives no interval" if scale else "nothing is better than the trivial control"
-                return Seen(self.title(task), trouble=why)
+                return Seen(title, trouble=why)
             low, high = sorted((end - scale[0]) / (scale[1] - scale[0]) for end in found[0].interval)
             limits.append((low, high))
             means.append((found[0].mean - scale[0]) / (scale[1] - scale[0]))
         bounds = limits[0][0] - limits[1][1], limits[0][1] - limits[1][0]
         effect = means[0] - means[1]
-        text = f"{self.title(task)} at {self.times} times the length {number(effect)}{span(bounds)}"
-        return Seen(text, effect=effect, interval=bounds, anchor="reach")
+        longer = f"at {self.times} times the length"
+        seen = Seen(f"{title}: {longer} {number(effect)}{span(bounds)}", effect=effect, interval=bounds, anchor="reach")
+        return telling(self, seen, f"{task.id} {longer}", means, f"neither goes {100 * LEARNED:g} % of the way on")
 
 
 class Decay(OnTasks):

@@ -13,7 +13,21 @@ from scipy import stats
 from seqbench.analyse import statistics
 from seqbench.analyse.conclusions import Interval
 from seqbench.analyse.findings import number, span
-from seqbench.analyse.grounds import Known, OnTasks, Seen, absent, cell, compared, ends, quotient, rescaled, spoken
+from seqbench.analyse.grounds import (
+    Known,
+    OnTasks,
+    Seen,
+    absent,
+    cell,
+    compared,
+    ends,
+    quotient,
+    rescaled,
+    said,
+    same_runs,
+    spoken,
+    telling,
+)
 from seqbench.analyse.summary import Cell, TaskSummary
 from seqbench.measurements import CellTime
 
@@ -28,9 +42,9 @@ class Pairwise(OnTasks):
         """Both labels."""
         return self.a, self.b
 
-    def title(self, task: TaskSummary) -> str:
+    def title(self, known: Known, task: TaskSummary) -> str:
         """How a ground begins."""
-        return f"{task.id}, {spoken(self.a)} against {spoken(self.b)}:"
+        return f"{task.id}, {said(known, task.id, self.a)} against {said(known, task.id, self.b)}"
 
     @property
     def place(self) -> str:
@@ -79,6 +93,7 @@ class Score(ByCells):
     NAME: ClassVar[str] = "score"
     EFFECT: ClassVar[str] = "difference of scores"
     UNIT: ClassVar[str] = "of the way from the trivial control to the ceiling"
+    NEUTRAL: ClassVar[float | None] = 0.0
 
     against: str = ""
     """The task id that `b` is taken from; empty: the same. Both are put on the scale of the first."""
@@ -101,15 +116,23 @@ class Score(ByCells):
     def compare(self, known: Known, task: TaskSummary, a: Cell, b: Cell) -> Seen:
         """The difference of two cells' means over seeds."""
         place = f"{task.id} against {self.against}" if self.against else task.id
-        sides = self.a if self.a == self.b else f"{spoken(self.a)} less {spoken(self.b)}"
-        if self.metric:
-            return self._as_is(task, a, b, f"{place}, {sides}:")
+        sides = (said(known, of, label) for of, label in ((task.id, self.a), (self.against or task.id, self.b)))
+        names = self.a if self.a == self.b else " less ".join(sides)
         scale = ends(known, task)
-        if scale is None:
+        if self.metric:
+            seen = self._as_is(task, a, b, f"{place}, {names}:")
+        elif scale is None:
             return Seen(place, trouble="nothing is better than the trivial control: there is no scale")
-        seen = compared(rescaled(a, scale), rescaled(b, scale), f"{place}, {sides}:", anchor=self.anchor(task))
+        else:
+            seen = compared(rescaled(a, scale), rescaled(b, scale), f"{place}, {names}:", anchor=self.anchor(task))
+        if self.parts_two and not seen.missing and same_runs(a, b):
+            why = "the setting never took effect"
+            trouble = f"{why} in these runs, which are the same to the bit: runs in which it acts would decide"
+            return seen._replace(trouble=trouble, aside=(f"{why} on", place))
         pair = next((p for p in known.pairs if p.task == task.id and {p.a, p.b} == {self.a, self.b}), None)
-        return seen._replace(text=f"{seen.text} (among all pairs of the page: {pair.verdict})") if pair else seen
+        if pair:
+            seen = seen._replace(text=f"{seen.text} (among all pairs of the page: {pair.verdict})")
+        return telling(self, seen, place, [fmean(rescaled(one, scale)) for one in (a, b)]) if scale else seen
 
     def _as_is(self, task: TaskSummary, a: Cell, b: Cell, text: str) -> Seen:
         values = [[self._value(run.test) for run in one.runs] for one in (a, b)]
@@ -163,6 +186,7 @@ class Diverged(Pairwise):
 
     NAME: ClassVar[str] = "diverged"
     EFFECT: ClassVar[str] = "difference of the shares of runs that diverged"
+    NEUTRAL: ClassVar[float | None] = 0.0
 
     def look(self, known: Known) -> list[Seen]:
         """One comparison over all task ids that have both cells."""
@@ -181,9 +205,10 @@ class Diverged(Pairwise):
         effect = x / n - y / m
         interval = _newcombe(x, n, y, m)
         p = float(stats.fisher_exact([[x, n - x], [y, m - y]]).pvalue)
+        names = [said(known, chosen[0].id, label) for label in (self.a, self.b)]
         return [
             Seen(
-                text=f"{spoken(self.a)} diverged in {x} of {n} runs, {spoken(self.b)} in {y} of {m}: "
+                text=f"{names[0]} diverged in {x} of {n} runs, {names[1]} in {y} of {m}: "
                 f"difference {number(effect)}{span(interval)}",
                 effect=effect,
                 interval=interval,
@@ -222,26 +247,26 @@ class TimeToTarget(ByCells):
 
     NAME: ClassVar[str] = "time_to_target"
     EFFECT: ClassVar[str] = "ratio of times to the target"
+    NEUTRAL: ClassVar[float | None] = 1.0
 
     def compare(self, known: Known, task: TaskSummary, a: Cell, b: Cell) -> Seen:
         """Ratio of geometric means over seeds."""
+        title = self.title(known, task)
         target = next((f.target for f in known.fronts if f.task == task.id and f.target is not None), None)
         if target is None:
-            return Seen(self.title(task), trouble="no target: no run was better than the trivial control on validation")
+            return Seen(title, trouble="no target: no run was better than the trivial control on validation")
         logs, spreads = [], []
         for one in (a, b):
             label = one.evidence.setting.label
             pace = timed(known, task.id, label)
             if pace is None or pace.step is None:
-                return Seen(self.title(task), missing=f"no pace of {spoken(label)} on {task.id}: pace must time it")
+                return Seen(title, missing=f"no pace of {spoken(label)} on {task.id}: pace must time it")
             if pace.flags:
-                return Seen(
-                    self.title(task), trouble=f"the pace of {label} is {', '.join(pace.flags)}: measure it again"
-                )
+                return Seen(title, trouble=f"the pace of {label} is {', '.join(pace.flags)}: measure it again")
             steps = _steps(task, one, target)
             if len(steps) < len(one.runs):
                 text = f"{len(one.runs) - len(steps)} of {len(one.runs)} runs of {label} never reach the target"
-                return Seen(self.title(task), trouble=f"{text}: train longer")
+                return Seen(title, trouble=f"{text}: train longer")
             logs.append([math.log(n * pace.step.median) for n in steps])
             spreads.append((pace.step.q25 / pace.step.median, pace.step.q75 / pace.step.median))
         effect = math.exp(fmean(logs[0]) - fmean(logs[1]))
@@ -249,7 +274,7 @@ class TimeToTarget(ByCells):
         low, high = quotient(*spreads)
         interval = None if found is None else (math.exp(found[0]) * low, math.exp(found[1]) * high)
         return Seen(
-            text=f"{self.title(task)} {number(effect)} times the time to the target{span(interval)}",
+            text=f"{title}: {number(effect)} times the time to the target{span(interval)}",
             effect=effect,
             interval=interval,
             test=lambda bound: statistics.exact_p([value - math.log(bound) for value in logs[0]], logs[1]),
@@ -262,7 +287,8 @@ class TimeToTarget(ByCells):
 def timed(known: Known, task: str, label: str) -> CellTime | None:
     """The pace of a cell."""
     found = {time.arch: time for pace in known.paces if pace.task == task for time in (*pace.cells, *pace.variants)}
-    return found.get(label, found.get(spoken(label)))
+    one = cell(known, task, label)
+    return found.get(one.evidence.setting.label if one else label)
 
 
 def _steps(task: TaskSummary, one: Cell, target: float) -> list[int]:
@@ -289,5 +315,5 @@ class Parameters(ByCells):
         per = [[run.parameters.core / run.width**2 for run in one.runs] for one in (a, b)]
         ratio = float(np.mean(per[0]) / np.mean(per[1]))
         widths = f"widths {a.runs[0].width} and {b.runs[0].width}"
-        text = f"{self.title(task)} {number(ratio)} times the parameters per square of the width ({widths})"
+        text = f"{self.title(known, task)}: {number(ratio)} times the parameters per square of the width ({widths})"
         return Seen(text, effect=ratio, interval=(ratio, ratio), anchor=self.anchor(task))
