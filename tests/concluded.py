@@ -15,6 +15,7 @@ from seqbench.analyse import ablations
 from seqbench.analyse import conclusions as of
 from seqbench.analyse.findings import arrow, number, span, words
 from seqbench.analyse.summary import Cell, Summary
+from seqbench.files import digest
 from seqbench.report import across, certificates, charts, claims, compact, tuning
 
 ARCHS = planted.ARCHS[:4]
@@ -218,10 +219,12 @@ def variants(summary: Summary) -> tuple[Cell, ...]:
 
 
 def varied(cell: Cell, name: str, shift: float, **changes: Any) -> Cell:
-    """The cell under another name and settings, every score shifted (and tied ones kept apart)."""
+    """The cell under another name and settings, of other weights, every score shifted (and tied ones kept apart)."""
     setting = cell.evidence.setting.model_copy(update={"variant": name, **changes})
     commands = tuple(line.replace(cell.arch, f"{cell.arch}+{name}", 1) for line in cell.evidence.commands)
-    evidence = cell.evidence.model_copy(update={"setting": setting, "commands": commands})
+    results = [run.model_copy(update={"weights_sha256": digest([name, run.weights_sha256])}) for run in cell.runs]
+    own = {"setting": setting, "commands": commands, "results": tuple(results)}
+    evidence = cell.evidence.model_copy(update=own)
     moved = tuple(None if score is None else score + shift + 1e-6 * n for n, score in enumerate(cell.scores))
     counted = tuple(score + shift for score in cell.counted)
     update = {"evidence": evidence, "scores": moved, "counted": counted, "interval": None}

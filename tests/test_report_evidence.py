@@ -483,3 +483,16 @@ def test_what_a_variant_changes_of_the_task_is_named(grid: Summary) -> None:
     cell = grid.cell("adding-20", "gru")
     (one,) = shown((concluded.varied(cell, "forwards", 0.1, spec={"causal": True}),), grid.cells)
     assert one.rows[0].of.change == "causal the task's → True"
+
+
+def test_a_setting_that_never_acted_is_said_and_not_called_unclear(grid: Summary) -> None:
+    cell = grid.cell("adding-20", "gru")
+    idle = concluded.varied(cell, "idle", 0.0)
+    hashes = {run.seed: run.weights_sha256 for run in cell.runs}
+    runs = [run.model_copy(update={"weights_sha256": hashes[run.seed]}) for run in idle.runs]
+    same = idle.model_copy(update={"evidence": idle.evidence.model_copy(update={"results": tuple(runs)})})
+    (one,) = shown((same,), grid.cells)
+    assert one.rows[0].of.reading == "the setting never took effect in these runs"
+    other = [run.model_copy(update={"weights_sha256": "f" * 64}) for run in runs]
+    acted = same.model_copy(update={"evidence": same.evidence.model_copy(update={"results": tuple(other)})})
+    assert shown((acted,), grid.cells)[0].rows[0].of.reading == "no clear difference"
