@@ -19,6 +19,7 @@ from seqbench.analyse.grounds import Known
 from seqbench.analyse.summary import Cell
 from seqbench.errors import InputError
 from seqbench.records import Control
+from seqbench.report import claims as page
 
 ROOT = Path(__file__).parent.parent
 RUN: dict[str, Any] = {
@@ -86,6 +87,42 @@ def test_a_planted_mean_is_reproduced_or_not_or_not_known(
     assert found.verdict == verdict
     assert words in found.text
     assert (found.published, found.margin, found.metric) == (0.5, 0.02, "mse")
+
+
+@pytest.mark.parametrize(
+    ("changes", "direction", "words"),
+    [
+        ({"value": 0.7}, "min", "Not reproduced: better by 0.2; 0.5 ["),
+        ({"value": 0.4}, "min", "Not reproduced: worse by 0.1; 0.5 ["),
+        ({"value": 0.4}, "max", "Not reproduced: better by 0.1; 0.5 ["),
+        ({"value": 0.7, "metric": "mse_of_a_kind"}, "min", "Not reproduced: better by 0.2; 0.5 ["),
+        ({"value": 0.7, "metric": "cross_entropy"}, "max", "Not reproduced: better by 0.2; 0.5 ["),
+        ({"value": 0.7, "metric": "other"}, "min", "Not reproduced: off by 0.2; 0.5 ["),
+    ],
+)
+def test_what_is_not_reproduced_is_better_or_worse(
+    changes: dict[str, Any], direction: str, words: str, rows: Callable[..., tuple[ledger.Row, ...]]
+) -> None:
+    (row,) = rows(somebody=RUN | changes)
+    scores = about(0.5, 0.001)
+    of = remade(row, scores)
+    (cell,) = of.variants
+    results = tuple(
+        run.model_copy(update={"test": run.test | {row.published.metric: score}})
+        for run, score in zip(cell.runs, scores, strict=True)
+    )
+    runs = cell.model_copy(update={"evidence": cell.evidence.model_copy(update={"results": results})})
+    one = of.tasks[0].model_copy(update={"spec": of.tasks[0].spec.model_copy(update={"direction": direction})})
+    (found,) = ledger.check((row,), of._replace(tasks=[one], variants=[runs]))
+    assert found.text.startswith(words)
+
+
+def test_a_number_that_is_equal_at_chance_is_said_to_be_so(rows: Callable[..., tuple[ledger.Row, ...]]) -> None:
+    (row,) = rows(somebody=RUN | {"value": 0.9})  # the trivial control of every planted task
+    (found,) = ledger.check((row,), remade(row, about(0.895, 0.001)))
+    assert found.text.startswith("Reproduced, both at chance: 0.895 [")
+    (row,) = rows(somebody=RUN)
+    assert ledger.check((row,), remade(row, about(0.5, 0.001)))[0].text.startswith("Reproduced: 0.5 [")
 
 
 def test_no_difference_seen_is_no_reproduction(rows: Callable[..., tuple[ledger.Row, ...]]) -> None:
@@ -158,6 +195,7 @@ def test_a_control_must_have_the_published_digits(
     (found,) = ledger.check(rows(somebody=CONTROL), controlled(mse=value))
     assert found.verdict == verdict
     assert f"{value:.3f}, published 1.320" in found.text
+    assert page.found(found) == f"{value:.3f}", "as many digits as were published"
     assert found.margin == pytest.approx(0.0005)
 
 

@@ -300,6 +300,8 @@ class Reproduction(Record):
     published: float
     margin: float
     """Largest distance that counts as equal, declared beforehand."""
+    digits: int | None = None
+    """Decimals that were published and must be equal; None: equal is what lies within the margin."""
     found: float | None
     interval: Interval | None
     """90 %, which an equivalence test at 5 % looks at (two one-sided tests)."""

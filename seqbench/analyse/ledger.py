@@ -7,6 +7,7 @@ difference is seen is no reproduction. A control has no noise: it must have the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
@@ -15,7 +16,7 @@ from seqbench import archs, tasks, variants
 from seqbench.analyse import statistics
 from seqbench.analyse.conclusions import Reproduction
 from seqbench.analyse.findings import number, span
-from seqbench.analyse.grounds import Known
+from seqbench.analyse.grounds import LEARNED, Known, ends, rescaled
 from seqbench.analyse.summary import Cell, TaskSummary
 from seqbench.errors import InputError
 from seqbench.presets import read as read_yaml
@@ -113,8 +114,36 @@ def _run(row: Row, wanted: Remake, known: Known) -> Reproduction:
     if equal is None:
         why = "the interval spans the margin: more seeds would tell" if interval else "one seed gives no interval"
         return _row(row, "undecided", f"Undecided: {said}, {against}; {why}", mean, interval, len(values), found)
-    verdict: Verdict = "reproduced" if equal else "not reproduced"
-    return _row(row, verdict, f"{verdict.capitalize()}: {said}, {against}", mean, interval, len(values), found)
+    task = next((one for one in known.tasks if one.id == found.task), None)
+    if equal:
+        chance = ", both at chance" if _at_chance(found, known) else ""
+        return _row(row, "reproduced", f"Reproduced{chance}: {said}, {against}", mean, interval, len(values), found)
+    text = f"Not reproduced: {_off(mean, published, task)}; {said}, {against}"
+    return _row(row, "not reproduced", text, mean, interval, len(values), found)
+
+
+def _at_chance(found: Cell, known: Known) -> bool:
+    """Whether what was found is that of a model which did not learn the task: so is what it is equal to."""
+    task = next((one for one in known.tasks if one.id == found.task), None)
+    scale = ends(known, task) if task else None
+    if scale is None:
+        return found.against_control == "no better"
+    return fmean(rescaled(found, scale)) < LEARNED
+
+
+def _off(value: float, published: Published, task: TaskSummary | None) -> str:
+    """By how much, and to which side, a number is off the published one, in the published unit."""
+    distance = value - published.value
+    direction = _direction(published.metric, task)
+    side = "off" if direction is None else "better" if (distance > 0) == (direction == "max") else "worse"
+    return f"{side} by {number(abs(distance))}"
+
+
+def _direction(metric: str, task: TaskSummary | None) -> Literal["max", "min"] | None:
+    """Which way a metric is better: as the one that ranks, of which it may be a kind, or a loss."""
+    if metric == "cross_entropy":
+        return "min"
+    return task.spec.direction if task and metric.startswith(task.spec.metric) else None
 
 
 def _same(setting: Setting, wanted: Remake, data: TaskData) -> bool:
@@ -154,8 +183,9 @@ def _control(row: Row, known: Known) -> Reproduction:
     value = control.metrics[published.metric] * published.factor
     equal = f"{value:.{digits}f}" == f"{published.value:.{digits}f}"
     said = f"{value:.{digits}f}, published {published.value:.{digits}f}"
-    verdict: Verdict = "reproduced" if equal else "not reproduced"
-    return _row(row, verdict, f"{verdict.capitalize()}{' to the digit' if equal else ''}: {said}", value, of=task)
+    if equal:
+        return _row(row, "reproduced", f"Reproduced to the digit: {said}", value, of=task)
+    return _row(row, "not reproduced", f"Not reproduced: {_off(value, published, task)}; {said}", value, of=task)
 
 
 def _row(
@@ -176,6 +206,7 @@ def _row(
         metric=f"{published.metric}{f' ({published.unit})' if published.unit else ''}",
         published=published.value,
         margin=(published.margin or 0.0) if digits is None else 0.5 * 10.0**-digits,
+        digits=digits,
         found=found,
         interval=interval,
         seeds=seeds,

@@ -44,8 +44,10 @@ def effect(of: Claim | Ground) -> str:
 
 
 def found(of: Reproduction) -> str:
-    """What was found, with its 90 % interval."""
-    return "–" if of.found is None else f"{number(of.found)}{span(of.interval)}"
+    """What was found, with its 90 % interval; of a control to the published digits."""
+    if of.found is None:
+        return "–"
+    return f"{number(of.found)}{span(of.interval)}" if of.digits is None else f"{of.found:.{of.digits}f}"
 
 
 def ledger(summary: Summary) -> list[Reproduction]:
