@@ -109,6 +109,17 @@ def test_at_equal_time_a_slow_architecture_is_cut_where_the_quickest_ended() -> 
     )
 
 
+def test_among_those_that_learned_nothing_no_rank_changes() -> None:
+    """As above, but with a control that the RNN, of 0.88, hardly beats; the GRU goes nearly half of the way."""
+    learner, idle = (dict.fromkeys(("gru", "rnn"), score) for score in (0.5, 0.88))
+    for of, changed in ((learner, ("rnn", "gru")), (learner | {"rnn": 0.88}, ("gru",)), (idle, ())):
+        task = summary(trivial=0.9, ceiling=0.0)
+        runs = [one.model_copy(update={"test": {"mse": of[one.arch]}}) for one in (QUICK, SLOW)]
+        found = by_rule(matching.matched([task], cells(task, *runs), paces({"rnn": 0.01, "gru": 0.02})))
+        assert found["training time"].ranks == {"rnn": 1, "gru": 2}
+        assert found["training time"].changed == changed
+
+
 def test_with_a_little_more_time_the_ranks_are_the_usual_ones() -> None:
     task = summary()
     found = by_rule(matching.matched([task], cells(task, QUICK, SLOW), paces({"rnn": 0.01, "gru": 0.015})))

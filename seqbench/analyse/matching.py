@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from statistics import fmean
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from scipy import stats
 
 from seqbench.analyse.conclusions import Matched, Rule
 from seqbench.analyse.findings import number, unquiet, words
+from seqbench.analyse.grounds import LEARNED, Known, ends, rescaled
 from seqbench.analyse.summary import Cell, TaskSummary
 from seqbench.measurements import CellTime, Pace
 from seqbench.records import Result
@@ -50,7 +52,8 @@ def matched(
 ) -> tuple[Matched, ...]:
     """Every rule on every task; of `variants` those of equal state are used, where there are any.
 
-    An architecture that fails a gate is left out. A failed run counts as the worst score seen on the task, of any run
+    An architecture that fails a gate is left out; no rank counts as changed of one that did not learn the task
+    (`grounds.LEARNED`): it has none to lose. A failed run counts as the worst score seen on the task, of any run
     under the same rule or the trivial control. Equal scores share the better rank.
     """
     times = {(pace.task, time.arch): time for pace in paces for time in pace.cells}
@@ -59,10 +62,21 @@ def matched(
         own = [cell for cell in cells if cell.task == task.id and not cell.refused]
         by_arch = {cell.arch: times.get((task.id, cell.arch)) for cell in own}
         equal = [one for one in variants if one.task == task.id and one.evidence.setting.variant == STATE]
-        found.append(_parameters(task, own))
-        found += [_cut(task, own, price) for price in _prices(by_arch)]
-        found.append(_state(task, own, [one for one in equal if not one.refused]))
+        chance = _at_chance(task, own, Known(tasks=tasks, cells=cells, variants=variants))
+        ranked = _parameters(task, own), *(_cut(task, own, price) for price in _prices(by_arch))
+        state = _state(task, own, [one for one in equal if not one.refused])
+        found += [_among_learners(one, chance) for one in (*ranked, state)]
     return tuple(found)
+
+
+def _at_chance(task: TaskSummary, cells: Sequence[Cell], known: Known) -> set[str]:
+    """Who did not learn the task at equal parameters; nobody is known to where there is no scale."""
+    scale = ends(known, task)
+    return {cell.arch for cell in cells if scale and fmean(rescaled(cell, scale)) < LEARNED}
+
+
+def _among_learners(of: Matched, chance: AbstractSet[str]) -> Matched:
+    return of.model_copy(update={"changed": tuple(arch for arch in of.changed if arch not in chance)})
 
 
 def _ranks(scores: Scores, direction: str) -> dict[str, int]:
