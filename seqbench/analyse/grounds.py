@@ -32,6 +32,7 @@ from seqbench.analyse.summary import (
 from seqbench.measurements import Counted, Measured, Measurement, Pace
 from seqbench.presets import flat
 from seqbench.records import Record
+from seqbench.variants import PUBLISHED
 
 LEARNED = 0.05
 """Of the way from the trivial control to the ceiling: a mean that goes less has not learned the task.
@@ -261,14 +262,19 @@ def absent(task: str, label: str) -> Seen:
 
 
 def ends(known: Known, task: TaskSummary) -> tuple[float, float] | None:
-    """The scores that become 0 and 1: trivial control, and ceiling, else the best of strong control and cells.
+    """The scores that become 0 and 1: trivial control, and ceiling, else the best of strong control and grid.
+
+    Where the task is not in the grid, its ablations and their bases stand for it.
 
     None where nothing is better than the trivial control.
     """
     sign, metric = 1.0 if task.spec.direction == "max" else -1.0, task.spec.metric
     trivial = task.trivial.metrics[metric]
     best = [control.metrics[metric] for control in task.controls if control.kind == "strong"]
-    best += [one.mean for one in (*known.cells, *known.variants) if one.task == task.id and one.mean is not None]
+    grid = [one for one in known.cells if one.task == task.id]
+    # a published row has a size of its own: what the others are measured by must not hang on whether it was run
+    beside = [one for one in known.variants if one.task == task.id and one.evidence.setting.variant != PUBLISHED]
+    best += [one.mean for one in grid or beside if one.mean is not None]
     ceiling = task.spec.ceiling if task.spec.ceiling is not None else max(best, key=lambda s: sign * s, default=trivial)
     return (trivial, ceiling) if sign * (ceiling - trivial) > 0 else None
 

@@ -209,7 +209,7 @@ class Decay(OnTasks):
 
     Without tasks, of the untrained model; with them, of trained runs. The interval holds the 95 % t intervals of the
     median over seeds and of its two bounds (quartiles, or smallest and largest). It is an exponential where R² is at
-    least `fit`; where it is less, and a power of the lag fits better, it is none.
+    least `fit`; where it is less, and a power of the lag has that, it is none.
     """
 
     NAME: ClassVar[str] = "decay"
@@ -258,10 +258,10 @@ class Decay(OnTasks):
         interval: Interval = min(line.low for line in lines), max(line.high for line in lines)
         said = f"{text} {number(first.rate)}{span(interval)} decades in 100 steps, R² {number(first.fit)}"
         if first.fit < self.fit and interval[0] > 0:
-            if power is not None and power.fit > first.fit:
-                said += f"; a power of the lag fits better (R² {number(power.fit)}): no exponential"
+            if power is not None and power.fit >= self.fit:
+                said += f"; a power of the lag fits (R² {number(power.fit)}): no exponential"
                 return Seen(said, 0.0, (0.0, 0.0), trouble=trouble, anchor=anchor)
-            trouble = trouble or f"it falls, but R² is below {self.fit:g}: more lags would tell how"
+            trouble = trouble or f"it falls, but R² is below {self.fit:g}, as of a power: more lags would tell how"
         narrows = "more lags or seeds would narrow it"
         return Seen(said, first.rate, interval, trouble=trouble, narrows=narrows, anchor=anchor)
 
