@@ -413,14 +413,22 @@ def test_every_finding_is_on_the_page_under_its_kind(name: str, request: pytest.
 def test_the_leader_table_has_a_row_for_each_cell_best_first(summary: Summary, page: str) -> None:
     _, *rows = table(section(page, "leaders"), "Leader table")
     assert [row[0].removesuffix("mse ↓") for row in rows] == [task for task in summary.plan.task_ids for _ in ARCHS]
-    assert [row[2] for row in rows] == ["1", "2", "3", "4", "5"] * 3
+    assert [row[3] for row in rows] == ["1", "2", "3", "4", "5"] * 3
     assert rows[0][1:7] == [
-        *("lstm", "1", "0.34[0.32, 0.36]", "-0.0129[-0.286, 0.26]", "0.143"),
-        f"no clear differenceagainst rnn, p {number(summary.pair('adding-20', 'lstm', 'rnn').p_holm)}",
+        *("lstm", f"no clear differenceagainst rnn, p {number(summary.pair('adding-20', 'lstm', 'rnn').p_holm)}"),
+        *("1", "0.34[0.32, 0.36]", "-0.0129[-0.286, 0.26]", "0.143"),
     ]
-    assert rows[2][6].startswith("lstm better than gruagainst lstm, p ") and rows[2][7] == "7/7"
+    assert rows[2][2].startswith("lstm better than gruagainst lstm, p ") and rows[2][7] == "7/7"
     assert rows[2][8] == "betterbelow oracle"
     assert rows[1][7] == "6/7" and rows[4][8] == "no betterbelow oracle"
+
+
+def test_controls_give_their_score_first(summary: Summary, page: str) -> None:
+    _, *rows = table(section(page, "scores"), "Mean score by task and architecture, with controls")
+    for task, row in zip(summary.tasks, rows, strict=True):
+        for control in task.controls:
+            strong = " (strong)" * (control.kind == "strong")
+            assert f"{number(control.metrics[task.spec.metric])} {control.name}{strong}" in row[-1]
 
 
 def test_failures_and_unbeaten_controls_are_visible(page: str) -> None:

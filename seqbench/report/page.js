@@ -94,18 +94,19 @@ if (table) {
 
   const words = new Intl.Collator("en", { numeric: true });
   const sorted = (column, sign) => {
-    const numbers = heads[column].className === "n";
-    const number = row => parseFloat(row.cells[column].dataset.v ?? text(row, column).replaceAll(",", ""));
-    return rows.map(row => [numbers ? number(row) : text(row, column), row])
-      .sort(([a], [b]) => numbers ? isNaN(a) - isNaN(b) || sign * (a - b) : sign * words.compare(a, b))
-      .map(([, row]) => row);
+    const { className, dataset: { within } } = heads[column], said = row => text(row, column);
+    const number = row => parseFloat(row.cells[column].dataset.v ?? said(row).replaceAll(",", ""));
+    const by = className
+      ? (a, b) => isNaN(a = number(a)) - isNaN(b = number(b)) || sign * (a - b)
+      : (a, b) => sign * words.compare(said(a), said(b));
+    // Within: the tasks differ in unit.
+    return [...rows].sort((a, b) => within && words.compare(text(a, 0), text(b, 0)) || by(a, b));
   };
   show = query => {
     const [, minus, name] = /(-?)(.*)/.exec(query.get("sort") ?? ""), column = names.indexOf(name);
     order = column < 0 ? "" : minus + name;
     body.append(...(order ? sorted(column, minus ? -1 : 1) : rows));
-    for (const head of heads) head.ariaSort = null;
-    if (order) heads[column].ariaSort = minus ? "descending" : "ascending";
+    heads.forEach((head, n) => head.ariaSort = n === column ? minus ? "descending" : "ascending" : null);
     for (const { column, input } of choices) {
       input.value = query.get(names[column]) ?? "";
       if (input.selectedIndex < 0) input.value = "";
@@ -116,7 +117,7 @@ if (table) {
     for (const row of rows) row.hidden = choices.some(({ column, input }) => input.value && input.value !== text(row, column))
       || !archs.some(arch => arch.checked && arch.value === text(row, 1)) || first.checked && row.className !== "top";
     count.textContent = `${rows.filter(row => !row.hidden).length} of ${rows.length} rows`
-      + (order && `, by ${name}, ${heads[column].ariaSort}`);
+      + (order && `, by ${name}, ${heads[column].ariaSort}${heads[column].dataset.within ?? ""}`);
   };
   show(new URLSearchParams());
 }

@@ -24,9 +24,11 @@ pytestmark = pytest.mark.browser
 TASKS = {"adding": [{"length": 20}, {"length": 100}], "psmnist": [{}], "shakespeare": [{}], "recall": [{"pairs": 4}]}
 REFUSED = ("psmnist", "my_arch")
 COLUMNS = (
-    *("Task", "Architecture", "Rank", "Score", "Difference", "P(better)", "Verdict"),
+    *("Task", "Architecture", "Verdict", "Rank", "Score", "Difference", "P(better)"),
     *("Seeds", "Control", "Parameters", "Family"),
 )
+WITHIN = ("Score", "Difference")
+"""Columns in the unit of the task."""
 NUMBERS = ("Rank", "Score", "Difference", "P(better)", "Seeds", "Parameters")
 
 
@@ -69,7 +71,8 @@ Row = dict[str, tuple[str, float | None]]
 def rows(page: Page) -> list[Row]:
     """The rows that are seen, from above."""
     cells = page.locator("table.leaders tbody tr:visible").evaluate_all(ROWS)
-    return [{name: (text, value) for name, (text, value) in zip(COLUMNS, row, strict=True)} for row in cells]
+    names = page.locator("table.leaders thead th").all_inner_texts()  # a report that was made before may have others
+    return [{name: (text, value) for name, (text, value) in zip(names, row, strict=True)} for row in cells]
 
 
 def ids(page: Page) -> list[tuple[str, str]]:
@@ -169,15 +172,20 @@ def test_without_javascript_the_whole_table_is_there_and_nothing_dead(browser: B
 def test_each_column_sorts_both_ways(browser: Browser, address: str, column: str) -> None:
     page, seen = opened(browser, address)
     before = rows(page)
+    assert list(before[0]) == list(COLUMNS)
     button = head(page, column).get_by_role("button", name=column)
     for way, sign in (("ascending", 1), ("descending", -1)):
         button.click()
         expect(head(page, column)).to_have_attribute("aria-sort", way)
         after = rows(page)
         if column in NUMBERS:
-            values = [value(row, column) for row in after]
-            known = [one for one in values if not math.isnan(one)]
-            assert known == sorted(known, key=lambda one: sign * one) == values[: len(known)]  # none comes last
+            tasks = list(dict.fromkeys(row["Task"][0] for row in after))
+            for task in tasks if column in WITHIN else [None]:
+                values = [value(row, column) for row in after if task in (None, row["Task"][0])]
+                known = [one for one in values if not math.isnan(one)]
+                assert known == sorted(known, key=lambda one: sign * one) == values[: len(known)]  # none comes last
+            if column in WITHIN:  # tasks do not mix
+                assert [task for task, _ in itertools.groupby(row["Task"][0] for row in after)] == tasks
         else:
             texts = [row[column][0] for row in after]
             runs = [text for text, _ in itertools.groupby(texts)]
@@ -186,7 +194,8 @@ def test_each_column_sorts_both_ways(browser: Browser, address: str, column: str
             assert plain == sorted(plain, key=lambda text: text.replace("_", " "), reverse=sign < 0)
         key = lambda row: (row["Task"], row["Architecture"])  # noqa: E731
         assert sorted(after, key=key) == sorted(before, key=key)
-        expect(filters(page).said).to_have_text(f"{len(before)} of {len(before)} rows, by {column}, {way}")
+        where = " within each task" if column in WITHIN else ""
+        expect(filters(page).said).to_have_text(f"{len(before)} of {len(before)} rows, by {column}, {way}{where}")
     assert page.locator("table.leaders [aria-sort]").count() == 1
     filters(page).reset.click()
     expect(page.locator("table.leaders [aria-sort]")).to_have_count(0)
@@ -196,6 +205,26 @@ def test_each_column_sorts_both_ways(browser: Browser, address: str, column: str
 def test_tasks_sort_by_the_numbers_in_their_names(browser: Browser, address: str) -> None:
     page, _ = opened(browser, f"{address}#leaders?sort=Task")
     assert list(dict.fromkeys(task for task, _ in ids(page)))[:2] == ["adding-20", "adding-100"]
+
+
+# ---------------------------------------------------------------- width
+
+
+def test_leaders_and_scores_fit_a_wide_screen(browser: Browser, address: str) -> None:
+    page, _ = opened(browser, address, viewport={"width": 1440, "height": 900})
+    for name in ("Leader table", "Mean score by task and architecture"):
+        box = page.get_by_role("region", name=name, exact=True)
+        assert box.evaluate("node => node.scrollWidth <= node.clientWidth"), name
+
+
+def test_verdicts_are_seen_first_and_an_edge_says_that_there_is_more(browser: Browser, address: str) -> None:
+    page, _ = opened(browser, address, viewport={"width": 768, "height": 900})
+    box = page.get_by_role("region", name="Leader table")
+    assert box.evaluate("node => node.scrollWidth > node.clientWidth")
+    seen, around = head(page, "Verdict").bounding_box(), box.bounding_box()
+    assert seen and around and seen["x"] + seen["width"] <= around["x"] + around["width"]
+    # The shadow stays where it is, what hides it goes along.
+    assert box.evaluate("node => getComputedStyle(node).backgroundAttachment") == "local, local, scroll, scroll"
 
 
 # ---------------------------------------------------------------- filters and the address
@@ -251,7 +280,7 @@ def test_a_link_opens_the_same_view(browser: Browser, address: str) -> None:
     copy.leaders.check()
     for arch in ARCHS[:4]:
         copy.arch(arch).uncheck()
-    expect(copy.said).to_have_text("0 of 25 rows, by Score, descending")
+    expect(copy.said).to_have_text("0 of 25 rows, by Score, descending within each task")
     third, _ = opened(browser, again.url)
     assert ids(third) == [] and filters(third).leaders.is_checked()
     assert not any(filters(third).arch(arch).is_checked() for arch in ARCHS)
@@ -336,9 +365,9 @@ def test_everything_by_keyboard(browser: Browser, address: str) -> None:
     tab_to(page, button)
     assert button.evaluate("node => getComputedStyle(node).outlineStyle") == "solid"
     page.keyboard.press("Enter")
-    expect(of.said).to_have_text("4 of 25 rows, by Score, ascending")
+    expect(of.said).to_have_text("4 of 25 rows, by Score, ascending within each task")
     page.keyboard.press("Space")
-    expect(of.said).to_have_text("4 of 25 rows, by Score, descending")
+    expect(of.said).to_have_text("4 of 25 rows, by Score, descending within each task")
     assert button.evaluate("node => node === document.activeElement")
     page.keyboard.press("Shift+Tab")
     tab_to(page, page.locator("table.leaders tbody tr:visible a").last)
