@@ -25,7 +25,7 @@ from seqbench import analyse, archs, files, report, sources
 from seqbench.analyse import cores
 from seqbench.analyse import costs as costing
 from seqbench.analyse.findings import number, span
-from seqbench.analyse.summary import Cell, Curve, Finding, Law, Summary
+from seqbench.analyse.summary import Cell, Concern, Curve, Finding, Law, Summary
 from seqbench.report import (
     charts,
     compact,
@@ -791,7 +791,7 @@ def test_cost_and_quality(summary: Summary, page: str) -> None:
         "best",
     ]
     assert by_cell["my_archadding-20"][1:] == [
-        "48 [48, 48]160 ms a step, n 20, varies 7 %",
+        "48160 ms a step, n 20, varies 7 %",
         "–0.555: 0 of 7 seeds reach it",
         "5",
         "",

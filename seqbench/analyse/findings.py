@@ -91,7 +91,10 @@ def span(interval: tuple[float, float] | None) -> str:
 
 def unquiet(flags: Sequence[str]) -> str:
     """What disturbed the points that a sentence rests on."""
-    return f"{words(flags)}: the machine was not quiet"
+    loud = [flag for flag in flags if flag != "unsteady"]
+    found = [f"{words(loud)}: the machine was not quiet"] if loud else []
+    found += ["unsteady: repeated visits differ by more than 10 %"] if "unsteady" in flags else []
+    return "; ".join(found)
 
 
 def _shaky(points: Iterable[Measurement]) -> str:

@@ -47,7 +47,7 @@ TITLES = {
     "range": "Numbers that cannot be",
     "border": "Learning rates on the border of the search",
     "control": "Controls not beaten",
-    "contended": "Contended measurements",
+    "contended": "Unsteady or contended measurements",
     "measurement": "Failed measurements",
     "hardware": "Mixed hardware",
     "dirty": "Local changes",

@@ -32,6 +32,8 @@ DRAWN: dict[Quantity, tuple[str, str]] = {
 """Quantities that have a chart along length, of one thread, the best track and the usual form."""
 NAIVE = "naive attention"
 """The form that has a line of its own beside the usual one."""
+POOR = 0.9
+"""R² below which a slope whose interval holds 0 is not given as one."""
 DELAYS: tuple[Quantity, ...] = ("first_token", "stream")
 """Quantities of which the slowest repetitions matter as well."""
 
@@ -230,8 +232,13 @@ def _compared(summary: Summary, kind: Curve) -> Notes:
 def slope(law: Law) -> str:
     """A law in words: how the cost of an architecture grows, from where to where, how well that fits."""
     low, high = law.interval or (law.slope, law.slope)
-    interval = f" [{low:.2f}, {high:.2f}]" if law.interval else ""
-    text = (
-        f"{law.curve.arch}: slope {law.slope:.2f}{interval} from {law.low:,} to {law.high:,} steps, R² {law.fit:.3f}"
-    ).replace("-0.00", "0.00")
+    where = f"from {law.low:,} to {law.high:,} steps"
+    if law.interval and low < 0 < high and law.fit < POOR:
+        text = (
+            f"{law.curve.arch}: no trend to be seen {where} ({law.points} points, slope within [{low:.2f}, {high:.2f}])"
+        )
+    else:
+        interval = f" [{low:.2f}, {high:.2f}]" if law.interval else ""
+        text = f"{law.curve.arch}: slope {law.slope:.2f}{interval} {where}, R² {law.fit:.3f}"
+    text = text.replace("-0.00", "0.00")
     return f"{text} ({unquiet(law.flags)})" if law.flags else text
