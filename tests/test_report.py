@@ -16,6 +16,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import get_args
 
+import markupsafe
 import planted
 import pytest
 import soundfile
@@ -393,7 +394,7 @@ def test_numbers_of_the_page_are_those_of_the_table(summary: Summary, page: str)
     frame = analyse.table(summary)
     for row in frame[frame.status == "ok"].itertuples():
         section = page.split(f'id="cell-{row.task}--{row.arch}"')[1].split("<tbody")[0].split("</details>")[0]
-        assert f"<td>{row.score!r}<" in section
+        assert f"<td title={row.score!r}>{number(row.score)}<" in section
         assert row.key[:12] in section and f" --seed {row.seed} " in section.split("</pre>")[0]
     means = frame.fillna({"score": WORST}).groupby(["task", "arch"]).score.mean()
     for (task, arch), mean in means.items():
@@ -447,7 +448,7 @@ def test_every_link_has_a_target_and_every_id_is_unique(name: str, request: pyte
     assert links <= {f"#{name}" for name in ids}
 
 
-@pytest.mark.parametrize(("name", "charts", "others"), [("page", 14, 15), ("kinds_page", 21, 21)])
+@pytest.mark.parametrize(("name", "charts", "others"), [("page", 14, 15), ("kinds_page", 21, 27)])
 def test_semantics(name: str, charts: int, others: int, request: pytest.FixtureRequest) -> None:
     page = request.getfixturevalue(name)
     elements = Elements(page).found
@@ -554,6 +555,67 @@ def test_decades() -> None:
     assert charts.decades([0.05, 0.25]) == (0.05, 0.1, 0.2)
     assert charts.decades([3.0, 2e4])[-1] == 1.0 and len(charts.decades([1e-20, 1.0])) <= 8
     assert charts.decades([]) == ()
+
+
+@pytest.mark.parametrize(
+    ("ends", "ticks"),
+    [
+        ((4.2, 9.4), (5, 6, 7, 8, 9)),  # of 1, 2 and 5 only one is there
+        ((66e3, 184e3), (100e3, 150e3)),
+        ((0.0052, 0.0098), (0.006, 0.007, 0.008, 0.009)),
+        ((99.2, 104.0), (100, 101, 102, 103, 104)),
+        ((7.0, 7.0), ()),
+    ],
+)
+def test_a_narrow_log_axis_has_ticks_too(ends: tuple[float, float], ticks: tuple[float, ...]) -> None:
+    assert charts.decades(ends) == ticks
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_no_mark_is_cut_by_the_edge(log: bool) -> None:
+    looks = charts.styles(["rnn", "lstm"])
+    dots = [charts.Dot(name, x, x, 0.5 * x, 2 * x, "") for name in looks for x in (1.0, 50.0)]
+    x, y = charts.Axis("x", log=log), charts.Axis("y", log=log)
+    for drawn in (
+        charts.draw(dots, looks, x, y, label=""),
+        charts.draw_front(dots, looks, x, y, label="", named=[]),
+    ):
+        points = [e for e in ET.fromstring(drawn).iter(svg.tag("use")) if "mark" in e.get("href", "")]
+        assert len(points) == 4
+        for point in points:
+            assert 4 < float(point.attrib["x"]) < 320 - 4 and 4 < float(point.attrib["y"]) < 190 - 4
+
+
+def test_levels_over_decades_have_a_log_axis(summary: Summary) -> None:
+    """In plain numbers; an interval that holds 0 does not keep the chart from it."""
+    means = {"rnn": 0.5, "lstm": 0.01, "gru": 1e-4}
+    cells = tuple(
+        cell.model_copy(update={"mean": means.get(cell.arch, 0.2), "interval": (-0.1, 0.9)}) for cell in summary.cells
+    )
+    looks = charts.styles(summary.plan.architectures)
+    (figure,) = figures.by_level(summary.model_copy(update={"cells": cells}), looks)
+    assert "Log scale; an interval that reaches below 0 is drawn as far as the scale goes." in figure.caption
+    assert {"0.0001", "0.001", "0.01", "0.1"} <= set(texts(ET.fromstring(figure.svg)))
+    (plain,) = figures.by_level(summary, looks)
+    assert "Log scale" not in plain.caption
+    front = fronts.figures(summary.model_copy(update={"cells": cells}), looks)[0]
+    assert "Score: log scale" not in front.caption  # of its own means, which are alike
+
+
+def test_charts_that_are_left_out_are_counted() -> None:
+    def drawn(n: int) -> figures.Figure:
+        return figures.Figure(str(n), "", markupsafe.Markup(""), (), ())
+
+    assert figures.first(range(figures.DRAWN), drawn).left == 0
+    many = figures.first(range(figures.DRAWN + 2), drawn)
+    assert [one.title for one in many] == [str(n) for n in range(figures.DRAWN)] and many.left == 2
+
+
+def test_the_page_says_how_many_charts_are_left_out(kinds: Summary, kinds_page: str) -> None:
+    assert len(kinds.tasks) == figures.DRAWN + 1
+    said = words(section(kinds_page, "front"))
+    assert "1 more task: in the table below. Score and seconds of all" in said
+    assert "more task" not in words(section(kinds_page, "learning"))
 
 
 def test_page_says_what_the_quick_preset_cannot(page: str) -> None:
@@ -724,6 +786,30 @@ def test_a_slope_in_words() -> None:
     assert costs.slope(flat) == "gru: slope 0.00 from 128 to 4,096 steps, R² 0.999"
     noisy = flat.model_copy(update={"flags": ("contended",)})
     assert costs.slope(noisy) == f"{costs.slope(flat)} (contended: the machine was not quiet)"
+    unsteady = "unsteady: repeated visits differ by more than 10 %"
+    assert costs.slope(flat.model_copy(update={"flags": ("unsteady",)})) == f"{costs.slope(flat)} ({unsteady})"
+    both = flat.model_copy(update={"flags": ("contended", "unsteady")})
+    assert costs.slope(both) == f"{costs.slope(flat)} (contended: the machine was not quiet; {unsteady})"
+
+
+def test_a_slope_that_cannot_be_told_from_none_is_no_slope() -> None:
+    curve = Curve(arch="gru", quantity="stream", along="length")
+    law = Law(curve=curve, slope=-0.002, interval=(-1.41, 1.4), fit=0.001, low=10, high=1000, points=3, of="ms")
+    assert costs.slope(law) == (
+        "gru: no trend to be seen from 10 to 1,000 steps (3 points, slope within [-1.41, 1.40])"
+    )
+    level = law.model_copy(update={"interval": (-0.02, 0.01), "fit": 0.99})
+    assert costs.slope(level) == "gru: slope 0.00 [-0.02, 0.01] from 10 to 1,000 steps, R² 0.990"
+    steep = law.model_copy(update={"slope": 0.7, "interval": (0.1, 1.3), "fit": 0.7})
+    assert costs.slope(steep).startswith("gru: slope 0.70 [0.10, 1.30]")
+
+
+def test_unsteady_points_are_called_so(summary: Summary) -> None:
+    concern = Concern(kind="contended", text="train 1 of 5 points, unsteady", arch="gru")
+    page = report.render(summary.model_copy(update={"concerns": (concern,)}))
+    assert "<h3>Unsteady or contended measurements</h3>" in section(page, "quality")
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    assert "**Unsteady**: a point is measured in several visits" in readme and "more than 10 %" in readme
 
 
 def test_what_ended_otherwise_and_noise_are_visible(summary: Summary) -> None:
@@ -785,7 +871,7 @@ def test_cost_and_quality(summary: Summary, page: str) -> None:
     mean = summary.cell("adding-20", "lstm")
     assert by_cell["lstmadding-20"] == [
         f"{number(mean.mean or 0)}{span(mean.interval)}",
-        "6 [6, 6]20 ms a step, n 20, varies 7 %",
+        "620 ms a step, n 20, varies 7 %",
         "20.555: 7 of 7 seeds reach it",
         "2",
         "best",
@@ -800,7 +886,7 @@ def test_cost_and_quality(summary: Summary, page: str) -> None:
     root = ET.fromstring(fronts.figures(summary, looks)[0].svg)
     assert {"rnn", "lstm"} <= set(texts(root)) and not {"gru", "my_arch"} & set(texts(root))
     tips = [element.text or "" for element in root.iter(svg.tag("title"))]
-    assert len(tips) == 5 and tips[1].endswith("6 s [6, 6]")
+    assert len(tips) == 5 and tips[1].endswith(", 6 s")
 
 
 def test_times_on_tasks_that_were_not_quiet_or_not_there(summary: Summary) -> None:
@@ -816,12 +902,22 @@ def test_horizons(summary: Summary, page: str) -> None:
     part = section(page, "reach")
     _, *rows = table(part, "Horizon in steps: the lag from which on the effect stays below half of its largest")
     by_cell = {row[0]: row[1:] for row in rows}
-    assert by_cell["rnnadding-20"] == ["4 [4, 4]", "2 [2, 2]", "4 [4, 4]", "2 [2, 2]"]
-    assert by_cell["transformeradding-20"] == ["beyond 39", "2 [2, 2]", "beyond 39", "2 [2, 2]"]
+    assert by_cell["rnnadding-20"] == ["4", "2", "4", "2"]
+    assert by_cell["transformeradding-20"] == ["beyond 39", "2", "beyond 39", "2"]
     own = [h for h in summary.horizons if h.task == "adding-20"]
     some = own[0].model_copy(update={"beyond": 2, "kind": "intervention", "trained": True})
     changed = summary.model_copy(update={"horizons": (some,)})
-    assert reach.horizon_table(changed).rows[0][1] == figures.Entry("at least 2 [2, 2]", "2 of 7 seeds beyond 39")
+    assert reach.horizon_table(changed).rows[0][1] == figures.Entry("at least 2", "2 of 7 seeds beyond 39")
+    assert "(a, b]" not in reach.horizon_table(changed).caption
+    # All seeds alike, and the lags before it not looked at: known to lie between two lags.
+    apart = some.model_copy(update={"beyond": 0, "horizon": float(planted.LAGS[-1]), "interval": None})
+    between = reach.horizon_table(summary.model_copy(update={"horizons": (apart,)}))
+    assert between.rows[0][1] == figures.Entry(f"({planted.LAGS[-2]}, {planted.LAGS[-1]}]")
+    assert "(a, b]: of all seeds after lag a and by b" in between.caption
+    exact = summary.model_copy(update={"horizons": (apart.model_copy(update={"kind": "gradient"}),)})
+    assert reach.horizon_table(exact).rows[0][3] == figures.Entry(str(planted.LAGS[-1]))
+    varied = summary.model_copy(update={"horizons": (apart.model_copy(update={"interval": (30.0, 44.0)}),)})
+    assert reach.horizon_table(varied).rows[0][1] == figures.Entry("39 [30, 44]")
     _, *rows = table(part, "Data: adding-20")
     lags = {row[0]: row[1:] for row in rows}
     assert [float(lags["8"][n]) for n in (0, 1, 3)] == pytest.approx([2 ** (-8 / 3.5), 2 ** (-8 / 7.5), 1], rel=0.01)
@@ -1045,7 +1141,7 @@ def test_a_score_over_decades_has_a_log_axis(kinds: Summary) -> None:
         ]
         cells.append(cell.model_copy(update={"evidence": cell.evidence.model_copy(update={"results": tuple(wide)})}))
     figure = figures.curves(kinds.model_copy(update={"cells": tuple(cells)}), looks)[3]
-    assert figure.caption.endswith("Log scale.") and {"100", "1k"} <= set(texts(ET.fromstring(figure.svg)))
+    assert figure.caption.endswith("Log scale.") and {"100", "1,000"} <= set(texts(ET.fromstring(figure.svg)))
 
 
 def test_settings_of_the_task_and_their_differences_are_stated(kinds_page: str) -> None:

@@ -101,8 +101,8 @@ class Axis:
     zero: bool = False
     """A log axis that has room for 0: linear up to 1."""
 
-    def encoding(self, field: str) -> dict[str, Any]:
-        """The Vega-Lite channel."""
+    def encoding(self, field: str, padding: int = 0) -> dict[str, Any]:
+        """The Vega-Lite channel; `padding`: pixels that stay free at either end, so that no mark is cut by the edge."""
         axis: dict[str, Any] = {"title": self.title}
         # Not `format`: with SI prefixes it gives all ticks the same one, also 0.
         axis |= {"labelExpr": f"format(datum.value, '{self.format}')"} if self.format else {}
@@ -110,17 +110,33 @@ class Axis:
         scale: dict[str, Any] = {"type": "linear", "zero": False}
         if self.log:
             scale = {"type": "symlog" if self.zero else "log", "nice": False}
+        # Not `nice` as well: it would leave room for a tick at an accuracy of 1.2.
+        scale |= {"padding": padding, "nice": False} if padding else {}
         return {"field": field, "type": "quantitative", "axis": axis, "scale": scale}
 
 
 def decades(values: Sequence[float]) -> tuple[float, ...]:
-    """Round ticks of a log axis: 1, 2, 5 over a narrow range, else powers of ten, some six of them."""
+    """Round ticks of a log axis: powers of ten, some six of them; 1, 2, 5 over a narrow range, else equal steps."""
     if not values:
         return ()
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
     within = [m * 10.0**k for k in range(low, high + 1) for m in (1, 2, 5) if min(values) <= m * 10.0**k <= max(values)]
     step = max(1, round((high - low) / 6))
-    return tuple(within) if len(within) < 6 else tuple(10.0**k for k in range(high, low - 1, -step))
+    if len(within) >= 6:
+        return tuple(10.0**k for k in range(high, low - 1, -step))
+    return tuple(within) if len(within) > 1 else _steps(min(values), max(values)) or tuple(within)
+
+
+def _steps(low: float, high: float) -> tuple[float, ...]:
+    """Multiples of 1, 2 or 5 times a power of ten from low to high, at most five; none where both are the same."""
+    if high <= low:
+        return ()
+    power = math.floor(math.log10(high - low)) - 1
+    for size in (m * 10.0**k for k in range(power, power + 3) for m in (1, 2, 5)):
+        count = math.floor(high / size) - math.ceil(low / size) + 1
+        if count <= 5:
+            return tuple(float(f"{size * n:.6g}") for n in range(math.ceil(low / size), math.floor(high / size) + 1))
+    return ()
 
 
 def draw(
@@ -135,22 +151,21 @@ def draw(
     reference: Sequence[tuple[float, float]] = (),
 ) -> Markup:
     """One line per architecture; spread as "bars" or a "band"; `reference`: a dotted line."""
-    by = _scales(dots, looks)
+    by, free = _scales(dots, looks), FREE if points else 0
     mark: dict[str, Any] = {"type": "area", "opacity": 0.16} if spread == "band" else RULE
+    along, up = x.encoding("x", free), y.encoding("y", free)
     layers: list[dict[str, Any]] = [
-        {"mark": mark, "encoding": {"y": y.encoding("low"), "y2": {"field": "high"}}},
-        {"mark": {"type": "line", "strokeWidth": 2}, "encoding": {"y": y.encoding("y"), "strokeDash": by["dash"]}},
+        {"mark": mark, "encoding": {"y": y.encoding("low", free), "y2": {"field": "high"}}},
+        {"mark": {"type": "line", "strokeWidth": 2}, "encoding": {"y": up, "strokeDash": by["dash"]}},
     ]
     if points:
-        tip = {"field": "tip"}
-        layers.append({"mark": POINT, "encoding": {"y": y.encoding("y"), "shape": by["shape"], "description": tip}})
+        layers.append({"mark": POINT, "encoding": {"y": up, "shape": by["shape"], "description": {"field": "tip"}}})
     for layer in layers:
-        layer["encoding"] |= {"x": x.encoding("x"), "color": by["colour"]}
+        layer["encoding"] |= {"x": along, "color": by["colour"]}
     if reference:
         dotted = {"type": "line", "stroke": "currentColor", "strokeDash": [1, 4], "strokeWidth": 1.5}
         values = [{"x": place, "y": level} for place, level in reference]
-        encoding = {"x": x.encoding("x"), "y": y.encoding("y")}
-        layers.append({"mark": dotted, "data": {"values": values}, "encoding": encoding})
+        layers.append({"mark": dotted, "data": {"values": values}, "encoding": {"x": along, "y": up}})
     return _drawn(dots, layers, label, looks)
 
 
@@ -172,8 +187,8 @@ def draw_categories(
     own = {"x": place, "xOffset": beside, "color": by["colour"]}
     tip = {"field": "tip"}
     layers: list[dict[str, Any]] = [
-        {"mark": RULE, "encoding": {**own, "y": y.encoding("low"), "y2": {"field": "high"}}},
-        {"mark": POINT, "encoding": {**own, "y": y.encoding("y"), "shape": by["shape"], "description": tip}},
+        {"mark": RULE, "encoding": {**own, "y": y.encoding("low", FREE), "y2": {"field": "high"}}},
+        {"mark": POINT, "encoding": {**own, "y": y.encoding("y", FREE), "shape": by["shape"], "description": tip}},
         {
             "mark": {"type": "tick", "color": "currentColor", "thickness": 1.5, "size": 240 / max(len(names), 1)},
             "data": {"values": [{"x": name, "y": value} for name, value in reference]},
@@ -188,11 +203,11 @@ def draw_front(
 ) -> Markup:
     """One dot per architecture with its spread in both directions, and the names of some."""
     by = _scales(dots, looks)
-    place = {"x": x.encoding("x"), "y": y.encoding("y")}
+    place = {"x": x.encoding("x", FREE), "y": y.encoding("y", FREE)}
     tip = {"field": "tip"}
     layers: list[dict[str, Any]] = [
-        {"mark": RULE, "encoding": {"x": x.encoding("x"), "y": y.encoding("low"), "y2": {"field": "high"}}},
-        {"mark": RULE, "encoding": {"y": y.encoding("y"), "x": x.encoding("left"), "x2": {"field": "right"}}},
+        {"mark": RULE, "encoding": {**place, "y": y.encoding("low", FREE), "y2": {"field": "high"}}},
+        {"mark": RULE, "encoding": {**place, "x": x.encoding("left", FREE), "x2": {"field": "right"}}},
         {"mark": POINT, "encoding": {**place, "shape": by["shape"], "description": tip}},
     ]
     for layer in layers:
@@ -209,6 +224,8 @@ def draw_front(
 
 RULE = {"type": "rule", "strokeWidth": 1.5}
 POINT = {"type": "point", "filled": True, "opacity": 1, "size": 55}
+FREE = 7
+"""Pixels between a point and the edge: a little more than half of a point."""
 
 
 def _scales(dots: Sequence[Dot], looks: dict[str, Style]) -> dict[str, dict[str, Any]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean
+from typing import TypeVar
 
 from markupsafe import Markup
 
@@ -21,6 +22,8 @@ class Entry:
     sub: str = ""
     warn: str = ""
     best: bool = False
+    full: str = ""
+    """The value with all its digits, to be seen when it is pointed at."""
 
 
 Row = Sequence[str | Entry]
@@ -52,6 +55,25 @@ class Figure:
     """Shown with the data."""
 
 
+DRAWN = 8
+"""Tasks that have a chart of a kind: more would make the page heavy."""
+T = TypeVar("T")
+
+
+class Charts(list[Figure]):
+    """The charts of a kind."""
+
+    left: int = 0
+    """Tasks that could have one too, and stand in the table below them alone."""
+
+
+def first(of: Sequence[T], draw: Callable[[T], Figure]) -> Charts:
+    """Charts of the first `DRAWN`."""
+    found = Charts(map(draw, of[:DRAWN]))
+    found.left = max(0, len(of) - DRAWN)
+    return found
+
+
 def by_level(summary: Summary, looks: dict[str, Style]) -> list[Figure]:
     """Score against the knob, for each task that has several task ids; side by side where it is no number."""
     found = []
@@ -81,14 +103,17 @@ def _by_level(summary: Summary, family: Sequence[TaskSummary], looks: dict[str, 
         ticks = tuple(float(place) for place, _ in reference)
         along = Axis(first.knob, ticks=ticks, format="~r")
         label += "one line per architecture"
-        svg = draw(dots, looks, along, Axis(title), label=label, reference=[(float(x), y) for x, y in reference])
+        up = scored(title, [*(dot.y for dot in dots), *(y for _, y in reference)])
+        dotted = [(float(x), y) for x, y in reference]
+        svg = draw(above(dots, up), looks, along, up, label=label, reference=dotted)
+        scale = f" {log_scale(dots)}" if up.log else ""
     else:
         label += "architectures side by side"
-        named = [(str(x), y) for x, y in reference]
+        named, scale = [(str(x), y) for x, y in reference], ""
         svg = draw_categories(dots, looks, first.knob, Axis(title), label=label, reference=named)
     better = "Higher" if first.spec.direction == "max" else "Lower"
     line = "dotted" if numbers else "line across"
-    caption = f"Mean over seeds with 95 % interval; {line}: the trivial control. {better} is better."
+    caption = f"Mean over seeds with 95 % interval; {line}: the trivial control. {better} is better.{scale}"
     head = [first.knob, *looks, f"control {first.trivial.name}"]
     return Figure(first.title or first.name, caption, svg, head, rows)
 
@@ -102,6 +127,11 @@ def _dot(cell: Cell, place: float | str, level: str) -> Dot:
 def score_words(cell: Cell) -> str:
     """Mean and interval."""
     return "no seed finished" if cell.mean is None else number(cell.mean) + span(cell.interval)
+
+
+def apart(interval: tuple[float, float] | None) -> str:
+    """An interval of what does not come from training; nothing where both ends are written alike."""
+    return "" if interval is None or number(interval[0]) == number(interval[1]) else span(interval)
 
 
 def curves(summary: Summary, looks: dict[str, Style]) -> list[Figure]:
@@ -123,7 +153,7 @@ def _curve(summary: Summary, task: TaskSummary, looks: dict[str, Style]) -> Figu
     name, direction = task.spec.watched
     edges = [edge for dot in dots for edge in (dot.low, dot.high)]
     title = f"validation {name} {arrow(direction)}"
-    y = Axis(title, log=True, ticks=decades(edges), format="~s") if wide(edges) else Axis(title)
+    y = scored(title, edges)
     svg = draw(
         dots,
         looks,
@@ -157,3 +187,22 @@ WIDE = 50.0
 def wide(values: Sequence[float]) -> bool:
     """Whether a linear axis would hide most of them."""
     return bool(values) and min(values) > 0 and max(values) > WIDE * min(values)
+
+
+def scored(title: str, values: Sequence[float]) -> Axis:
+    """An axis of scores: a log one, in plain numbers, where they span decades."""
+    return Axis(title, log=True, ticks=decades(values), format=",~r") if wide(values) else Axis(title)
+
+
+def above(dots: Sequence[Dot], axis: Axis) -> list[Dot]:
+    """The dots; on a log axis an interval that reaches below 0 ends at the lowest place that any of them has."""
+    if not axis.log:
+        return list(dots)
+    lowest = min(edge for dot in dots for edge in (dot.low, dot.y) if edge > 0)
+    return [dot if dot.low > 0 else replace(dot, low=lowest) for dot in dots]
+
+
+def log_scale(dots: Sequence[Dot]) -> str:
+    """What a caption says of a log axis of scores."""
+    cut = any(dot.low <= 0 for dot in dots)
+    return "Log scale" + ("; an interval that reaches below 0 is drawn as far as the scale goes." if cut else ".")

@@ -6,21 +6,27 @@ from seqbench.analyse.findings import arrow, number, span, words
 from seqbench.analyse.summary import Front, Summary, TaskSummary
 from seqbench.measurements import CellTime
 from seqbench.report.charts import Axis, Dot, Style, decades, draw_front
-from seqbench.report.figures import Entry, Figure, Row, Table, score_words
+from seqbench.report.figures import (
+    Charts,
+    Entry,
+    Figure,
+    Row,
+    Table,
+    above,
+    apart,
+    first,
+    log_scale,
+    score_words,
+    scored,
+)
 from seqbench.report.gates import unranked
 
-DRAWN = 6
-"""Tasks that have a chart: more would make the page heavy."""
 
-
-def figures(summary: Summary, looks: dict[str, Style]) -> list[Figure]:
+def figures(summary: Summary, looks: dict[str, Style]) -> Charts:
     """Score against seconds to train, for the first tasks that have both for two architectures or more."""
-    found: list[Figure] = []
-    for task in summary.tasks:
-        fronts = [f for f in summary.fronts if f.task == task.id and f.score is not None and f.seconds]
-        if len(fronts) > 1 and len(found) < DRAWN:
-            found.append(_figure(summary, task, fronts, looks))
-    return found
+    known = [f for f in summary.fronts if f.score is not None and f.seconds]
+    by_task = [(task, [f for f in known if f.task == task.id]) for task in summary.tasks]
+    return first([(task, own) for task, own in by_task if len(own) > 1], lambda one: _figure(summary, *one, looks))
 
 
 def _figure(summary: Summary, task: TaskSummary, fronts: list[Front], looks: dict[str, Style]) -> Figure:
@@ -28,15 +34,17 @@ def _figure(summary: Summary, task: TaskSummary, fronts: list[Front], looks: dic
     best = [front.arch for front in fronts if _best(summary, front)]
     edges = [edge for dot in dots for edge in (dot.left, dot.right) if edge is not None]
     metric = f"{task.spec.metric} {arrow(task.spec.direction)} on test"
+    up = scored(metric, [dot.y for dot in dots])
     svg = draw_front(
-        dots,
+        above(dots, up),
         looks,
-        Axis("seconds to train", log=True, ticks=decades(edges), format="~s"),
-        Axis(metric),
+        Axis("seconds to train", log=True, ticks=decades(edges), format=",~r"),
+        up,
         label=f"{task.spec.metric} on {task.id} against seconds to train, one dot per architecture",
         named=best,
     )
     caption = "Mean over seeds with 95 % intervals; seconds on a log scale. "
+    caption += f"Score: {log_scale(dots).lower()} " if up.log else ""
     caption += f"No other is both better and cheaper: {words(best)}." if best else "None of them is ranked."
     return Figure(task.id, caption, svg, (), ())
 
@@ -50,7 +58,7 @@ def _dot(summary: Summary, front: Front) -> Dot | None:
         return None
     low, high = summary.cell(front.task, front.arch).interval or (front.score, front.score)
     left, right = front.interval or (front.seconds, front.seconds)
-    tip = f"{front.arch}: {number(front.score)}{span((low, high))}, {number(front.seconds)} s{span((left, right))}"
+    tip = f"{front.arch}: {number(front.score)}{span((low, high))}, {number(front.seconds)} s{apart(front.interval)}"
     return Dot(front.arch, front.seconds, front.score, low, high, tip, left, right)
 
 
@@ -78,7 +86,7 @@ def _row(summary: Summary, front: Front, time: CellTime | None) -> Row:
 
 def _seconds(front: Front, time: CellTime | None) -> Entry:
     """Seconds to train, with the step that they are made of, and what the reader should know of its measurement."""
-    text = "–" if front.seconds is None else f"{number(front.seconds)}{span(front.interval)}"
+    text = "–" if front.seconds is None else f"{number(front.seconds)}{apart(front.interval)}"
     if time is None:
         return Entry(text)
     step = time.step

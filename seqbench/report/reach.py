@@ -9,10 +9,8 @@ from seqbench.analyse.findings import arrow, number, span
 from seqbench.analyse.summary import Horizon, Mean, Stretch, Summary, TaskSummary
 from seqbench.measurements import Measurement
 from seqbench.report.charts import Axis, Dot, Style, decades, draw
-from seqbench.report.figures import Entry, Figure, Row, Table, wide
+from seqbench.report.figures import Charts, Entry, Figure, Row, Table, above, apart, first, log_scale, scored
 
-DRAWN = 6
-"""Tasks that have a chart of each kind: more would make the page heavy."""
 KINDS: tuple[tuple[Literal["gradient", "intervention"], bool], ...] = (
     *(("intervention", True), ("intervention", False)),
     *(("gradient", True), ("gradient", False)),
@@ -21,14 +19,11 @@ KINDS: tuple[tuple[Literal["gradient", "intervention"], bool], ...] = (
 # ---------------------------------------------------------------- horizons
 
 
-def horizons(summary: Summary, looks: dict[str, Style]) -> list[Figure]:
+def horizons(summary: Summary, looks: dict[str, Style]) -> Charts:
     """Effect of an input against its lag, once trained, for the first tasks where it was measured."""
-    found: list[Figure] = []
-    for task in summary.tasks:
-        own = [h for h in summary.horizons if h.task == task.id and (h.kind, h.trained) == ("intervention", True)]
-        if own and len(found) < DRAWN:
-            found.append(_horizon(task, own, looks))
-    return found
+    drawn = [h for h in summary.horizons if (h.kind, h.trained) == ("intervention", True)]
+    by_task = [(task, [h for h in drawn if h.task == task.id]) for task in summary.tasks]
+    return first([(task, own) for task, own in by_task if own], lambda one: _horizon(*one, looks))
 
 
 def _horizon(task: TaskSummary, own: Sequence[Horizon], looks: dict[str, Style]) -> Figure:
@@ -67,7 +62,10 @@ def horizon_table(summary: Summary) -> Table:
         first = Entry(one.arch, one.task, f"not measured: {one.skipped}" if one.skipped else "")
         rows.append([first, *map(_lag, found)])
     head = ["Cell", *(f"{kind}, {'trained' if trained else 'untrained'}" for kind, trained in KINDS)]
-    return Table("Horizon in steps: the lag from which on the effect stays below half of its largest", head, rows)
+    caption = "Horizon in steps: the lag from which on the effect stays below half of its largest"
+    if any(_bracket(h) for h in of.values()):
+        caption += "; (a, b]: of all seeds after lag a and by b, the next that was looked at"
+    return Table(caption, head, rows)
 
 
 def _lag(h: Horizon | None) -> str | Entry:
@@ -77,20 +75,26 @@ def _lag(h: Horizon | None) -> str | Entry:
         return f"beyond {h.lags[-1]:,}"
     at_least = "at least " if h.beyond else ""
     sub = f"{h.beyond} of {h.seeds} seeds beyond {h.lags[-1]:,}" if h.beyond else ""
-    return Entry(f"{at_least}{number(h.horizon)}{span(h.interval)}", sub)
+    return Entry(_bracket(h) or f"{at_least}{number(h.horizon)}{apart(h.interval)}", sub)
+
+
+def _bracket(h: Horizon) -> str:
+    """Where all seeds have the same horizon by intervention: between two lags, if none between them was looked at."""
+    # The gradient is known at every lag, an intervention at some of them.
+    if h.kind == "gradient" or h.beyond or h.horizon not in h.lags or apart(h.interval):
+        return ""
+    before = max((lag for lag in h.lags if lag < h.horizon), default=h.horizon)
+    return f"({before:,}, {h.horizon:,.0f}]" if h.horizon - before > 1 else ""
 
 
 # ---------------------------------------------------------------- longer sequences
 
 
-def stretches(summary: Summary, looks: dict[str, Style]) -> list[Figure]:
+def stretches(summary: Summary, looks: dict[str, Style]) -> Charts:
     """Score against length from the trained one up, for the first tasks where longer sequences were scored."""
-    found: list[Figure] = []
-    for task in summary.tasks:
-        own = [s for s in summary.stretches if s.task == task.id]
-        if any(s.mean is not None for s in own) and len(found) < DRAWN:
-            found.append(_stretch(summary, task, own, looks))
-    return found
+    by_task = [(task, [s for s in summary.stretches if s.task == task.id]) for task in summary.tasks]
+    known = [(task, own) for task, own in by_task if any(s.mean is not None for s in own)]
+    return first(known, lambda one: _stretch(summary, *one, looks))
 
 
 def _stretch(summary: Summary, task: TaskSummary, own: Sequence[Stretch], looks: dict[str, Style]) -> Figure:
@@ -100,11 +104,9 @@ def _stretch(summary: Summary, task: TaskSummary, own: Sequence[Stretch], looks:
         for length, mean in _scores(summary, own, arch).items()
         if mean is not None
     ]
-    edges = [edge for dot in dots for edge in (dot.low, dot.high)]
-    metric = f"{task.spec.metric} {arrow(task.spec.direction)}"
-    y = Axis(metric, log=True, ticks=decades(edges), format="~r") if wide(edges) else Axis(metric)
+    y = scored(f"{task.spec.metric} {arrow(task.spec.direction)}", [dot.y for dot in dots])
     svg = draw(
-        dots,
+        above(dots, y),
         looks,
         Axis("length (steps)", log=True, ticks=tuple(sorted({float(dot.x) for dot in dots})), format="~s"),
         y,
@@ -112,6 +114,7 @@ def _stretch(summary: Summary, task: TaskSummary, own: Sequence[Stretch], looks:
     )
     better = "Higher" if task.spec.direction == "max" else "Lower"
     caption = f"Trained at the shortest length; mean over seeds with 95 % interval. {better} is better."
+    caption += f" {log_scale(dots)}" if y.log else ""
     return Figure(task.id, caption, svg, (), ())
 
 

@@ -141,7 +141,7 @@ def _columns(cell: Cell, task: TaskSummary, others: Sequence[str]) -> dict[str, 
     found: dict[str, list[str | Entry]] = {
         "Status": [Entry(run.status.replace("_", " "), run.reason) for run in cell.runs],
         f"{task.spec.metric} {arrow(task.spec.direction)}, test": [
-            "–" if score is None else repr(score) for score in cell.scores
+            "–" if score is None else Entry(number(score), full=repr(score)) for score in cell.scores
         ],
         f"{watched} {arrow(direction)}, validation": [_value(run.valid, watched) for run in cell.runs],
         f"Other test metrics: {', '.join(others)}": [

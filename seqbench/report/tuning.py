@@ -8,12 +8,10 @@ from typing import get_args
 from seqbench.analyse.conclusions import Matched, Rule, Search
 from seqbench.analyse.findings import arrow, number, words
 from seqbench.analyse.summary import TaskSummary
-from seqbench.report.charts import Axis, Dot, Style, decades, draw
+from seqbench.report.charts import Axis, Dot, Style, draw
 from seqbench.report.evidence_charts import rank_lines
-from seqbench.report.figures import Entry, Figure, Row, Table, wide
+from seqbench.report.figures import Charts, Entry, Figure, Row, Table, first, scored
 
-DRAWN = 6
-"""Tasks that have a chart: more would make the page heavy."""
 RULES: dict[Rule, str] = {
     "parameters": "equal parameters",
     "training time": "equal training time",
@@ -97,14 +95,12 @@ def _watched(tasks: Sequence[TaskSummary], task_id: str) -> str:
     return f"{name} {arrow(direction)}"
 
 
-def figures(searches: Sequence[Search], tasks: Sequence[TaskSummary], looks: dict[str, Style]) -> list[Figure]:
+def figures(searches: Sequence[Search], tasks: Sequence[TaskSummary], looks: dict[str, Style]) -> Charts:
     """Expected best score against random trials, for the first tasks with two trials or more."""
-    found: list[Figure] = []
-    for task in tasks:
-        own = [one for one in searches if one.task == task.id and len(one.expected) > 1]
-        if any(value is not None for one in own for value in one.expected) and len(found) < DRAWN:
-            found.append(_figure(task, own, looks))
-    return found
+    several = [one for one in searches if len(one.expected) > 1]
+    by_task = [(task, [one for one in several if one.task == task.id]) for task in tasks]
+    known = [(task, own) for task, own in by_task if any(value is not None for one in own for value in one.expected)]
+    return first(known, lambda one: _figure(*one, looks))
 
 
 def _figure(task: TaskSummary, own: Sequence[Search], looks: dict[str, Style]) -> Figure:
@@ -115,16 +111,16 @@ def _figure(task: TaskSummary, own: Sequence[Search], looks: dict[str, Style]) -
         for n, value in enumerate(one.expected, 1)
         if value is not None
     ]
-    scores, title = [dot.y for dot in dots], f"best validation {watched}"
+    up = scored(f"best validation {watched}", [dot.y for dot in dots])
     svg = draw(
         dots,
         looks,
         Axis("random trials", ticks=tuple(sorted({float(dot.x) for dot in dots})), format="d"),
-        Axis(title, log=True, ticks=decades(scores), format="~r") if wide(scores) else Axis(title),
+        up,
         label=f"Expected best validation score on {task.id} after so many random trials, one line per architecture",
     )
     caption = f"Expected best validation {watched} after so many of the trials, drawn at random."
-    caption += " Log scale." if wide(scores) else ""
+    caption += " Log scale." if up.log else ""
     return Figure(task.id, caption, svg, (), ())
 
 
@@ -160,14 +156,14 @@ def _unranked(of: Sequence[Matched]) -> list[str]:
     ]
 
 
-def rank_figures(matched: Sequence[Matched], looks: dict[str, Style]) -> list[Figure]:
+def rank_figures(matched: Sequence[Matched], looks: dict[str, Style]) -> Charts:
     """Ranks under each rule, for the first tasks on which a rule changes them."""
     by_task: dict[str, list[Matched]] = {}
     for one in matched:
         if one.ranks:
             by_task.setdefault(one.task, []).append(one)
     drawn = [own for own in by_task.values() if len(own) > 1 and any(one.changed for one in own)]
-    return [_ranks(own, looks) for own in drawn[:DRAWN]]
+    return first(drawn, lambda own: _ranks(own, looks))
 
 
 def _ranks(own: Sequence[Matched], looks: dict[str, Style]) -> Figure:

@@ -64,7 +64,7 @@ def test_opens_quietly_and_runs_nothing_foreign(browser: Browser, address: str) 
     page, seen = opened(browser, address)
     page.evaluate(OPEN)
     assert page.locator("script").count() == 1 and page.locator("img").count() == 0
-    assert page.locator("svg.chart").count() == 44
+    assert page.locator("svg.chart").count() == 47
     assert page.locator("svg.map").count() == 2 * len(ARCHS) + 1
     assert page.locator("button:has(+ pre.command)").count() == page.locator("pre.command").count() > 10
     assert seen == []
