@@ -22,6 +22,7 @@ from seqbench.analyse import conclusions as of
 from seqbench.analyse.findings import number
 from seqbench.analyse.summary import Cell, Summary
 from seqbench.report import FOLDER, across, certificates, charts, claims, evidence_charts, svg, tuning
+from seqbench.report.figures import DRAWN
 
 BAD = "".join(HOSTILE)
 SECTIONS = ["across", "certificates", "tuning", "claims", "published", "ablations"]
@@ -52,7 +53,7 @@ def all_figures(evidence: types.SimpleNamespace) -> list[Any]:
     return [
         *across.profiles(evidence.profiles, LOOKS),
         *across.diagram(evidence.ranking, LOOKS),
-        *certificates.figures(evidence.certificates, LOOKS),
+        *certificates.figures(evidence.certificates, evidence.tasks, LOOKS),
         *tuning.figures(evidence.searches, evidence.tasks, LOOKS),
         *tuning.rank_figures(evidence.matched, LOOKS),
     ]
@@ -218,6 +219,19 @@ def test_sensitivity_counts_the_choices_that_name_another_winner(evidence: types
     assert [row[2].warn for row in rows] == ["", "another winner", "", "", ""]  # type: ignore[union-attr]
 
 
+def test_a_ceiling_that_is_only_the_best_seen_is_named(evidence: types.SimpleNamespace, page: str) -> None:
+    assert across.ceilings(evidence.certificates) == "" and "by construction" not in section(page, "across")
+    linear = concluded.certificate("etth1", 0, ceiling=0.381, ceiling_of="best seen: the strong control linear")
+    best = concluded.certificate("jsb", 0, ceiling=8.58, ceiling_of="best seen: the mean of transformer")
+    grey = concluded.certificate("other", 1, ceiling=2.0, ceiling_of="best seen: the mean of rnn")
+    assert across.ceilings([linear, grey]) == (
+        "The ceiling is the best possible or known score of the task; where it has none, the best seen here: "
+        "on etth1 the strong control linear (0.381)."
+    )
+    said = across.ceilings([linear, best, grey])
+    assert "(0.381) and on jsb the mean of transformer (8.58). An architecture whose own mean is the ceiling" in said
+
+
 # ---------------------------------------------------------------- what tasks can tell
 
 
@@ -227,7 +241,8 @@ def test_a_task_that_is_left_out_is_grey_with_its_reason(page: str) -> None:
     grey = words(part.split("<tr class=grey>")[1].split("<tr>")[0])
     assert grey.startswith("adding-50") and "left out: every score lies at the ceiling" in grey
     assert "no clear difference" in grey and "3 of 4 tasks count." in words(part)
-    head, first, *_ = table(page, "What each task can tell")
+    caption = "What each task can tell; any difference: Kruskal-Wallis over all architectures, not corrected"
+    head, first, *_ = table(page, f"{caption}, single pairs may still be level")
     assert head == list(certificates.HEAD)
     assert first == [
         *("adding-20", "0.9 to 0the best possible", "0.2", "0.03", "yes", "no"),
@@ -243,20 +258,39 @@ def test_what_was_not_measured_is_not_claimed(evidence: types.SimpleNamespace) -
 
 
 def test_scores_by_allowed_context_are_drawn_and_listed(evidence: types.SimpleNamespace) -> None:
-    drawn = certificates.figures(evidence.certificates, LOOKS)
+    drawn = certificates.figures(evidence.certificates, evidence.tasks, LOOKS)
     assert [figure.title for figure in drawn] == ["adding-20", "adding-50", "psmnist"]
     tips = [e.text for e in ET.fromstring(drawn[0].svg).iter(svg.tag("title"))]
     assert len(tips) == 4 * len(ARCHS) and "gru, 16 steps: 0.6" in tips
     rows = certificates.allowed_table(evidence.certificates, ARCHS).rows
     assert len(rows) == 3 * 4 and rows[2][1:] == ["0.5", "0.55", "0.6", "0.65"]
-    many = [concluded.certificate(f"t{n}", 0) for n in range(certificates.DRAWN + 2)]
-    assert len(certificates.figures(many, LOOKS)) == certificates.DRAWN
-    assert len(certificates.allowed_table(many, ARCHS).rows) == 4 * len(many)
 
 
-def test_scores_over_decades_have_a_log_axis() -> None:
+def test_charts_by_allowed_context_say_what_is_scored(evidence: types.SimpleNamespace, page: str) -> None:
+    for task, figure in zip(
+        evidence.tasks, certificates.figures(evidence.certificates, evidence.tasks, LOOKS), strict=False
+    ):
+        sign = {"max": "↑", "min": "↓"}[task.spec.direction]
+        shown = {e.text for e in ET.fromstring(figure.svg).iter(svg.tag("text"))}
+        assert f"{task.spec.metric} {sign} of the last answer" in shown
+        assert figure.caption.startswith("Last answer of each sequence alone")
+    assert "not comparable with the scores of other sections" in words(section(page, "certificates"))
+
+
+def test_tasks_without_a_chart_are_counted(evidence: types.SimpleNamespace) -> None:
+    count = DRAWN + 2
+    many = [concluded.certificate(f"t{n}", 0) for n in range(count)]
+    tasks = [evidence.tasks[0].model_copy(update={"id": f"t{n}"}) for n in range(count)]
+    drawn = certificates.figures(many, tasks, LOOKS)
+    assert len(drawn) == DRAWN and drawn.left == 2
+    assert len(certificates.allowed_table(many, ARCHS).rows) == 4 * count
+    more = types.SimpleNamespace(**vars(evidence) | {"certificates": tuple(many), "tasks": (*evidence.tasks, *tasks)})
+    assert "2 more tasks: in the table below." in words(section(concluded.page(more), "certificates"))
+
+
+def test_scores_over_decades_have_a_log_axis(evidence: types.SimpleNamespace) -> None:
     wide = dict.fromkeys(ARCHS, (1.0, 0.1, 0.01, 0.001))
-    (figure,) = certificates.figures([concluded.certificate("adding-20", 0, allowed=wide)], LOOKS)
+    (figure,) = certificates.figures([concluded.certificate("adding-20", 0, allowed=wide)], evidence.tasks, LOOKS)
     shown = {e.text for e in ET.fromstring(figure.svg).iter(svg.tag("text"))}
     assert "Log scales." in figure.caption and {"0.01", "0.1"} <= shown
 

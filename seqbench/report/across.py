@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from seqbench.analyse import chooser
-from seqbench.analyse.conclusions import Aggregate, Profile, Ranking, Sensitivity
-from seqbench.analyse.findings import number, span
+from seqbench.analyse.conclusions import Aggregate, Certificate, Profile, Ranking, Sensitivity
+from seqbench.analyse.findings import number, span, words
 from seqbench.report.charts import Axis, Dot, Style, draw
 from seqbench.report.evidence_charts import critical_difference
 from seqbench.report.figures import Entry, Figure, Row, Table
 
+SEEN = "best seen: "
+"""How the origin of a ceiling begins that no task gives."""
 LISTED = 10
 """Thresholds, about, in the table of a profile."""
 
@@ -32,6 +34,19 @@ def table(aggregates: Sequence[Aggregate]) -> Table:
     ]
     head = ["Architecture", "Mean", "Interquartile mean", "Mean rank", "Highest mean in redraws of seeds"]
     return Table("Rescaled scores over all tasks that count: 0 is the trivial control, 1 the ceiling", head, rows)
+
+
+def ceilings(certificates: Sequence[Certificate]) -> str:
+    """Which tasks have a ceiling that is only the best seen here, and what it is; empty: none of those that count."""
+    seen = [one for one in certificates if one.ceiling is not None and one.ceiling_of.startswith(SEEN) and not one.grey]
+    if not seen:
+        return ""
+    every = [f"on {one.task} {one.ceiling_of.removeprefix(SEEN)} ({number(one.ceiling or 0.0)})" for one in seen]
+    found = "The ceiling is the best possible or known score of the task; where it has none, the best seen here: "
+    found += f"{words(every)}."
+    if any("the mean of" in one.ceiling_of for one in seen):
+        found += " An architecture whose own mean is the ceiling scores 1 there by construction."
+    return found
 
 
 def _score(value: float, interval: tuple[float, float] | None, best: float) -> Entry:

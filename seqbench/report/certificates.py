@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from seqbench.analyse.conclusions import Certificate
-from seqbench.analyse.findings import number
-from seqbench.report.charts import Axis, Dot, Style, decades, draw
-from seqbench.report.figures import Entry, Figure, Row, Table, wide
+from seqbench.analyse.findings import arrow, number
+from seqbench.analyse.summary import TaskSummary
+from seqbench.report.charts import Axis, Dot, Style, draw
+from seqbench.report.figures import Charts, Entry, Figure, Row, Table, first, scored
 
-DRAWN = 6
-"""Tasks that have a chart: more would make the page heavy."""
-HEAD = ("Task", "Control to ceiling", "Between", "Within", "Tells apart", "Saturated", "Needs", "Counts")
+HEAD = ("Task", "Control to ceiling", "Between", "Within", "Any difference", "Saturated", "Needs", "Counts")
 
 
 @dataclass(frozen=True)
@@ -62,13 +61,14 @@ def _seen(certificates: Sequence[Certificate]) -> list[Certificate]:
     return [one for one in certificates if one.contexts and one.allowed]
 
 
-def figures(certificates: Sequence[Certificate], looks: dict[str, Style]) -> list[Figure]:
+def figures(certificates: Sequence[Certificate], tasks: Sequence[TaskSummary], looks: dict[str, Style]) -> Charts:
     """Score against the steps that a model may see, for the first tasks where that was measured at several."""
+    metrics = {task.id: f"{task.spec.metric} {arrow(task.spec.direction)}" for task in tasks}
     drawn = [one for one in _seen(certificates) if len(one.contexts) > 1]
-    return [_figure(one, looks) for one in drawn[:DRAWN]]
+    return first(drawn, lambda one: _figure(one, metrics[one.task], looks))
 
 
-def _figure(of: Certificate, looks: dict[str, Style]) -> Figure:
+def _figure(of: Certificate, metric: str, looks: dict[str, Style]) -> Figure:
     dots = [
         Dot(arch, steps, score, score, score, f"{arch}, {steps} steps: {number(score)}")
         for arch, scores in of.allowed.items()
@@ -77,17 +77,17 @@ def _figure(of: Certificate, looks: dict[str, Style]) -> Figure:
     scores = [dot.y for dot in dots]
     longest = of.contexts[-1]
     ticks = tuple(float(steps) for steps in of.contexts if steps == longest or 1.5 * steps <= longest)  # apart
-    title = "score on validation"
+    up = scored(f"{metric} of the last answer", scores)
     svg = draw(
         dots,
         looks,
         Axis("steps that may be seen", log=True, ticks=ticks, format="~s"),
-        Axis(title, log=True, ticks=decades(scores), format="~r") if wide(scores) else Axis(title),
-        label=f"Score on {of.task} against the steps that a model may see, one line per architecture",
+        up,
+        label=f"{metric} of the last answer on {of.task} against the steps that may be seen, one line per architecture",
     )
     more = f" The best one needs {of.needs:,} for 95 % of its rescaled score." if of.needs is not None else ""
-    caption = f"Mean over seeds on validation; steps before the last so many come from other items.{more}"
-    caption += " Log scales." if wide(scores) else ""
+    caption = f"Last answer of each sequence alone, mean over seeds on validation.{more}"
+    caption += " Log scales." if up.log else ""
     return Figure(of.task, caption, svg, (), ())
 
 
@@ -101,4 +101,5 @@ def allowed_table(certificates: Sequence[Certificate], archs: Sequence[str]) -> 
         for one in _seen(certificates)
         for n, steps in enumerate(one.contexts)
     ]
-    return Table("Mean validation score with so many steps before the answer", ["May see", *archs], rows)
+    caption = "Mean validation score of the last answer, by the task's metric, with so many steps before it"
+    return Table(caption, ["May see", *archs], rows)
