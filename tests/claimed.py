@@ -216,7 +216,7 @@ def _horizon(part: Reach, truth: bool | None, flags: tuple[str, ...]) -> Known:
             arch=label,
             kind=part.kind,
             trained=part.trained,
-            lags=(0, 1, 2),
+            lags=(0, 100, 999),
             effects=(1.0, 0.5, 0.2),
             low=(1.0, 0.5, 0.2),
             high=(1.0, 0.5, 0.2),

@@ -384,6 +384,23 @@ def test_a_level_that_noise_hides_is_not_decided() -> None:
     assert "since seeds lie on both sides of 90 % beyond 100 for lstm" in claim.text
 
 
+def test_a_ratio_of_horizons_for_which_a_sequence_is_too_short_is_set_aside() -> None:
+    part = Reach(part="…", a="lstm", b="rnn", tasks=("adding",), above=1.5)
+    of = plant(part, False)
+    assert decide(of, part)[0].verdict == "refuted"
+    rnn = next(h for h in of.horizons if h.arch == "rnn")
+    assert rnn.interval
+    longest = int(1.5 * rnn.interval[0])  # the lags end where 1.5 times the horizon of the RNN does
+    short = [h.model_copy(update={"lags": (0, longest)}) for h in of.horizons]
+    (claim,) = decide(of._replace(horizons=short), part)
+    assert (
+        claim.verdict == "undecided"
+        and f"there is no room for such a ratio on adding-300, of {longest} lags" in claim.text
+    )
+    room = [h.model_copy(update={"lags": (0, longest + 2)}) for h in of.horizons]
+    assert decide(of._replace(horizons=room), part)[0].verdict == "refuted"
+
+
 def test_the_scale_does_not_hang_on_published_rows_that_were_run() -> None:
     """Without a ceiling, 1 is the best of strong control and grid; a published row has a size of its own."""
     of = task("adding")

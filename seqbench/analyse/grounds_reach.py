@@ -137,7 +137,7 @@ class Reach(ByTask):
     def on(self, known: Known, task: TaskSummary) -> Seen:
         """The ratio on one task id."""
         limits: list[Interval] = []
-        texts, open_ends = [], []
+        texts, open_ends, longest = [], [], 0
         title = self.title(known, task)
         for label in (self.a, self.b):
             h = self._horizon(known, task, label)
@@ -146,12 +146,16 @@ class Reach(ByTask):
                 return Seen(title, missing=f"{what}: reach must look at its runs")
             if h.interval is None:
                 return Seen(title, trouble="one seed gives no interval: more seeds would decide")
+            longest = max(longest, h.lags[-1])
             texts.append(f"{number(h.horizon)}{span(h.interval)}{' or more' if h.beyond else ''}")
             limits.append((max(0.0, h.interval[0]), math.inf if h.beyond else max(0.0, h.interval[1])))
             missing = "" if limits[-1][0] else "it may be 0 for"
             open_ends.append(("it lies beyond the sequence for seeds of" if h.beyond else missing, label))
         text = f"{title}: {' and '.join(texts)} steps ({self.kind})"
         seen = _of_ratio(text, limits, open_ends, "more seeds, or longer sequences, would decide", "reach")
+        if self.above is not None and longest <= self.above * limits[1][0]:
+            why, text = "there is no room for such a ratio", f"on {task.id}, of {longest} lags"
+            return seen._replace(trouble=f"{why} {text}: longer sequences would decide", aside=(why, f"on {task.id}"))
         return self._of_trained(known, task, seen) if self.trained else seen
 
     def _of_trained(self, known: Known, task: TaskSummary, seen: Seen) -> Seen:
