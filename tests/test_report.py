@@ -594,7 +594,7 @@ def test_levels_over_decades_have_a_log_axis(summary: Summary) -> None:
     )
     looks = charts.styles(summary.plan.architectures)
     (figure,) = figures.by_level(summary.model_copy(update={"cells": cells}), looks)
-    assert "Log scale; an interval that reaches below 0 is drawn as far as the scale goes." in figure.caption
+    assert "Log scale; an interval that reaches 0 is drawn as far as the scale goes." in figure.caption
     assert {"0.0001", "0.001", "0.01", "0.1"} <= set(texts(ET.fromstring(figure.svg)))
     (plain,) = figures.by_level(summary, looks)
     assert "Log scale" not in plain.caption

@@ -195,7 +195,7 @@ def scored(title: str, values: Sequence[float]) -> Axis:
 
 
 def above(dots: Sequence[Dot], axis: Axis) -> list[Dot]:
-    """The dots; on a log axis an interval that reaches below 0 ends at the lowest place that any of them has."""
+    """The dots; on a log axis an interval that reaches 0 ends at the lowest place that any of them has."""
     if not axis.log:
         return list(dots)
     lowest = min(edge for dot in dots for edge in (dot.low, dot.y) if edge > 0)
@@ -205,4 +205,4 @@ def above(dots: Sequence[Dot], axis: Axis) -> list[Dot]:
 def log_scale(dots: Sequence[Dot]) -> str:
     """What a caption says of a log axis of scores."""
     cut = any(dot.low <= 0 for dot in dots)
-    return "Log scale" + ("; an interval that reaches below 0 is drawn as far as the scale goes." if cut else ".")
+    return "Log scale" + ("; an interval that reaches 0 is drawn as far as the scale goes." if cut else ".")
