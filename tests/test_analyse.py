@@ -221,6 +221,8 @@ def test_cost_findings_name_the_machine_and_the_ratio(clear_summary: Summary) ->
     costs = [f for f in clear_summary.findings if f.kind == "cost"]
     assert costs[0].text == "At length 512, rnn had the highest median training throughput"
     assert "8 times transformer [6.55, 9.78]" in costs[0].detail and HARDWARE.name in costs[0].detail
+    kernels = dict.fromkeys(one.provenance.kernel for one in clear_summary.measured)
+    assert kernels and costs[0].detail.endswith(f"speed is that of the kernels too ({'; '.join(kernels)})")
     said = {f.text: f.detail for f in costs}
     growth = "Activations of a training step grow with length to the power of between 1.00 and 2.00"
     assert "lstm 1.00" in said[growth] and "transformer (naive attention) 2.00" in said[growth]

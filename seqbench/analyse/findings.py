@@ -284,7 +284,8 @@ def _speed(curves: Curves, measured: Sequence[Measured]) -> Iterator[Finding]:
         kind="cost",
         text=f"At length {at[first].length}, {first} had the highest median training throughput",
         detail=f"{number(top.median)} tokens/s as measured on {measured[0].provenance.hardware.name}: "
-        f"{', '.join(ratios)}; brackets: the ratio from the outer quartiles{_shaky(at.values())}",
+        f"{', '.join(ratios)}; brackets: the ratio from the outer quartiles{_shaky(at.values())}; speed is that of the "
+        f"kernels too ({'; '.join(dict.fromkeys(one.provenance.kernel for one in measured))})",
         anchor="cost",
         overturn="; ".join(_elsewhere(first, common, measured)),
     )
