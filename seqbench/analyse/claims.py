@@ -14,7 +14,7 @@ from pydantic import Field
 
 from seqbench import tasks as of_tasks
 from seqbench.analyse import statistics
-from seqbench.analyse.conclusions import Claim, Ground, Interval
+from seqbench.analyse.conclusions import Claim, Ground
 from seqbench.analyse.findings import number, words
 from seqbench.analyse.grounds import Hypothesis, Known, OnTasks, Seen
 from seqbench.analyse.grounds_costs import Meets, Pace, Ratio, Slope
@@ -146,14 +146,14 @@ def _verdict(part: Hypothesis, judged: Sequence[Judged]) -> tuple[Verdict, Groun
     Grounds that are set aside count only where there are no others. With the verdict comes the ground that it hangs
     on: of a supported part the least clear, of a refuted one the clearest exception, else the first that says nothing.
     """
-    grounds = [ground for _, ground, _ in _telling(judged)]
-    said = [ground.supports for ground in grounds]
-    if "refutes" in said:
-        against = [ground for ground in grounds if ground.supports == "refutes"]
-        return "refuted", min(against, key=lambda ground: _inside(part, ground))
-    if all(word == "supports" for word in said):
-        return "supported", min(grounds, key=lambda ground: _inside(part, ground))
-    return "undecided", next(ground for ground in grounds if ground.supports in ("undecided", "missing"))
+    told = sorted(_telling(judged), key=lambda one: _inside(part, one[0]))
+    against = [ground for _, ground, _ in told if ground.supports == "refutes"]
+    if against:
+        return "refuted", against[0]
+    if all(ground.supports == "supports" for _, ground, _ in told):
+        return "supported", told[0][1]
+    open_ones = (ground for _, ground, _ in _telling(judged) if ground.supports in ("undecided", "missing"))
+    return "undecided", next(open_ones)
 
 
 def _telling(judged: Sequence[Judged]) -> Sequence[Judged]:
@@ -161,10 +161,10 @@ def _telling(judged: Sequence[Judged]) -> Sequence[Judged]:
     return [one for one in judged if not one[0].aside] or judged
 
 
-def _inside(part: Hypothesis, ground: Ground) -> float:
+def _inside(part: Hypothesis, seen: Seen) -> float:
     """How far an effect lies within the region of the part; negative outside."""
     low, high = part.region
-    effect = ground.effect or 0.0
+    effect = seen.effect or 0.0
     return min(effect - low, high - effect)
 
 
@@ -233,10 +233,12 @@ def judge(part: Hypothesis, seen: Seen, p_holm: float | None, family: int) -> tu
     if word in ("supports", "refutes") and tested and (p_holm or 0.0) > statistics.LEVEL:
         word, why = "undecided", f"the exact test does not reach {statistics.LEVEL:g}: more seeds would decide"
     text = seen.text + ("" if p_holm is None else f", p = {number(p_holm)} {_against(seen)}")
+    # JSON has no infinity: an open interval, and its end as an effect, are not written; the text says where it ends
+    bounded = seen.interval is None or all(map(math.isfinite, seen.interval))
     ground = Ground(
         text=": ".join(filter(None, (text, why))),
-        effect=seen.effect,
-        interval=None if seen.interval is None else _finite(seen.interval),
+        effect=seen.effect if bounded else None,
+        interval=seen.interval if bounded else None,
         p=p_holm,
         supports=word,
         anchor=seen.anchor,
@@ -248,11 +250,6 @@ def judge(part: Hypothesis, seen: Seen, p_holm: float | None, family: int) -> tu
 
 def _against(seen: Seen) -> str:
     return f"against {'no difference' if seen.zero else 'the margin'}, after Holm"
-
-
-def _finite(interval: Interval) -> Interval | None:
-    """JSON has no infinity: an open interval has none that could be written; its text says where it ends."""
-    return interval if all(map(math.isfinite, interval)) else None
 
 
 def _too_few(seen: Seen, family: int) -> str:
