@@ -16,6 +16,7 @@ from seqbench.analyse.chooser import Costs, Limits, chances, choose, subsets
 from seqbench.analyse.conclusions import Advice, Choosable, Option, Options
 from seqbench.analyse.statistics import Array
 from seqbench.analyse.summary import Summary
+from seqbench.measurements import Measured
 from seqbench.report import chooser as shown
 
 NORMAL = np.random.default_rng(7).normal(size=(6, 8))
@@ -339,7 +340,21 @@ def test_data_for_the_script_ends_no_attribute(summary: Summary) -> None:
 
 def test_the_note_says_what_costs_are_of(summary: Summary) -> None:
     note = shown.note(summary)
-    assert "one streamed step after 1,000 steps" in note and "batch 8; both of models of 20,000 parameters" in note
-    assert "more than 6" not in note
+    assert "one streamed step after 1,000 steps" in note and "8; both of causal models of 20,000 parameters on" in note
+    assert "more than 6" not in note and "unsteady" not in note and "both ways" not in note
     many = summary.plan.model_copy(update={"architectures": tuple("abcdefg")})
     assert "With more than 6 architectures" in shown.note(summary.model_copy(update={"plan": many}))
+
+
+def test_the_note_says_whose_times_are_unsteady_and_what_cannot_be_streamed(summary: Summary) -> None:
+    def shaky(one: Measured) -> Measured:
+        flags = {"stream": ("unsteady",)}
+        points = tuple(m.model_copy(update={"flags": flags.get(m.quantity, m.flags)}) for m in one.measurements)
+        return one.model_copy(update={"measurements": points})
+
+    measured = tuple(shaky(one) if one.arch in ("gru", "rnn") else one for one in summary.measured)
+    first, *others = summary.tasks
+    both = first.model_copy(update={"spec": first.spec.model_copy(update={"causal": False})})
+    note = shown.note(summary.model_copy(update={"measured": measured, "tasks": (both, *others)}))
+    assert "(the time of a step was unsteady, or the machine busy, for rnn and gru)" in note
+    assert note.endswith(f" Models of {first.id} read both ways: they cannot be streamed, and keep no state.")
