@@ -76,6 +76,7 @@ def remade(row: ledger.Row, scores: list[float | None], label: str = "lstm+publi
         (about(0.515, 0.01), "undecided", "the interval spans the margin: more seeds would tell"),
         (about(0.5, 0.03), "undecided", "more seeds would tell"),
         ([0.5], "undecided", "one seed gives no interval"),
+        ([0.7, 0.001, 0.002], "undecided", "0.234 [0, 0.914] over 3 seeds (0.001, 0.002, 0.7), published 0.5"),
         ([None, None, *about(0.5, 0.001)], "undecided", "2 of 10 runs did not finish (2 diverged)"),
     ],
 )

@@ -6,6 +6,7 @@ difference is seen is no reproduction. A control has no noise: it must have the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from statistics import fmean
 from typing import Annotated, Literal, NamedTuple
@@ -108,13 +109,15 @@ def _run(row: Row, wanted: Remake, known: Known) -> Reproduction:
     if not values or len(values) < len(found.runs):
         return _row(row, "undecided", _unfinished(found, published.metric, len(values)), seeds=len(values), of=found)
     margin = published.margin or 0.0
-    mean, interval, equal = statistics.equivalence(values, published.value, margin)
+    task = next((one for one in known.tasks if one.id == found.task), None)
+    least = 0.0 if _direction(published.metric, task) == "min" else -math.inf  # an error or a loss
+    mean, interval, equal = statistics.equivalence(values, published.value, margin, at_least=least)
     said = f"{number(mean)}{span(interval)} over {len(values)} seed{'s' * (len(values) != 1)}"
     against = f"published {published.value:g}, margin {margin:g}"
     if equal is None:
         why = "the interval spans the margin: more seeds would tell" if interval else "one seed gives no interval"
-        return _row(row, "undecided", f"Undecided: {said}, {against}; {why}", mean, interval, len(values), found)
-    task = next((one for one in known.tasks if one.id == found.task), None)
+        each = f" ({', '.join(map(number, sorted(values)))})" if len(values) > 1 else ""
+        return _row(row, "undecided", f"Undecided: {said}{each}, {against}; {why}", mean, interval, len(values), found)
     if equal:
         chance = ", both at chance" if _at_chance(found, known) else ""
         return _row(row, "reproduced", f"Reproduced{chance}: {said}, {against}", mean, interval, len(values), found)

@@ -94,10 +94,13 @@ class Equivalence(NamedTuple):
     """True: it lies within the margin; False: wholly outside; None: neither, or no interval."""
 
 
-def equivalence(sample: Sequence[float], value: float, margin: float) -> Equivalence:
-    """Whether a mean equals `value` within `margin`: two one-sided t tests at 5 % (Schuirmann 1987)."""
+def equivalence(sample: Sequence[float], value: float, margin: float, at_least: float = -math.inf) -> Equivalence:
+    """Whether a mean equals `value` within `margin`: two one-sided t tests at 5 % (Schuirmann 1987).
+
+    `at_least`: as in `interval`.
+    """
     mean = float(np.mean(sample))
-    found = interval(sample, confidence=1 - 2 * LEVEL)
+    found = interval(sample, confidence=1 - 2 * LEVEL, at_least=at_least)
     equal = None
     if found is not None:
         low, high = found[0] - value, found[1] - value
