@@ -9,13 +9,10 @@ import numpy as np
 
 from seqbench.analyse import statistics
 from seqbench.analyse.conclusions import Ablated
-from seqbench.analyse.grounds import same_runs
+from seqbench.analyse.grounds import INERT, same_runs
 from seqbench.analyse.summary import Cell
 from seqbench.presets import flat
 from seqbench.variants import BASE, PUBLISHED
-
-INERT = "the setting never took effect in these runs"
-"""Said where all runs are those of the base to the bit: no seed would tell more."""
 
 
 def compare(variants: Sequence[Cell], cells: Sequence[Cell]) -> tuple[Ablated, ...]:
@@ -59,7 +56,7 @@ def _ablated(cell: Cell, base: Cell | None, p: tuple[float, float] | None, compa
     improvement = statistics.improvement(cell.signed, base.signed)
     reading = _reading(min(len(cell.scores), len(base.scores)), p[1], improvement, compared)
     if same_runs(cell, base):
-        reading = INERT
+        reading = f"{INERT} in these runs"
     return found.model_copy(
         update={**numbers, "improvement": improvement, "p": p[0], "p_holm": p[1], "reading": reading}
     )

@@ -146,14 +146,14 @@ def _verdict(part: Hypothesis, judged: Sequence[Judged]) -> tuple[Verdict, Groun
     Grounds that are set aside count only where there are no others. With the verdict comes the ground that it hangs
     on: of a supported part the least clear, of a refuted one the clearest exception, else the first that says nothing.
     """
-    told = sorted(_telling(judged), key=lambda one: _inside(part, one[0]))
-    against = [ground for _, ground, _ in told if ground.supports == "refutes"]
+    telling = _telling(judged)
+    ordered = [ground for _, ground, _ in sorted(telling, key=lambda one: _inside(part, one[0]))]
+    against = [ground for ground in ordered if ground.supports == "refutes"]
     if against:
         return "refuted", against[0]
-    if all(ground.supports == "supports" for _, ground, _ in told):
-        return "supported", told[0][1]
-    open_ones = (ground for _, ground, _ in _telling(judged) if ground.supports in ("undecided", "missing"))
-    return "undecided", next(open_ones)
+    if all(ground.supports == "supports" for ground in ordered):
+        return "supported", ordered[0]
+    return "undecided", next(ground for _, ground, _ in telling if ground.supports in ("undecided", "missing"))
 
 
 def _telling(judged: Sequence[Judged]) -> Sequence[Judged]:

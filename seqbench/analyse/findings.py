@@ -212,26 +212,26 @@ def _controls(task: TaskSummary, cells: Sequence[Cell]) -> Iterator[Finding]:
     if task.strong is not None and cells and all(map(task.outdone, cells)):
         score = number(task.strong.metrics[task.spec.metric])
         best = min(cells, key=lambda cell: cell.rank)
-        yield Finding(
-            kind="control",
-            text=f"{task.id}: no architecture reaches the strong control, {task.strong.name}",
-            detail=f"{task.spec.metric} {score} of the control; the best mean is that of {best.arch}, {_mean(best)}; "
-            f"{_seeds(len(best.scores))} each",
-            anchor=f"task-{task.id}",
-            overturn="; ".join([f"Longer training or larger models, with a mean beyond {score}", *_borders(cells)]),
-        )
+        text = f"no architecture reaches the strong control, {task.strong.name}"
+        said = f"{score} of the control; the best mean is that of {best.arch}, {_mean(best)}"
+        yield _control(task, cells, text, said, f"Longer training or larger models, with a mean beyond {score}")
     losers = [cell for cell in cells if cell.against_control == "no better"]
     if losers:
         verb = "is" if len(losers) == 1 else "are"
         score = number(task.trivial.metrics[task.spec.metric])
-        yield Finding(
-            kind="control",
-            text=f"{task.id}: {words([cell.arch for cell in losers])} {verb} no better than {task.trivial.name}",
-            detail=f"{task.spec.metric} {', '.join(f'{cell.arch} {_mean(cell)}' for cell in losers)}; "
-            f"the control {score}; {_seeds(len(cells[0].scores))} each",
-            anchor=f"task-{task.id}",
-            overturn="; ".join([f"Seeds or training that bring the interval beyond {score}", *_borders(losers)]),
-        )
+        text = f"{words([cell.arch for cell in losers])} {verb} no better than {task.trivial.name}"
+        said = f"{', '.join(f'{cell.arch} {_mean(cell)}' for cell in losers)}; the control {score}"
+        yield _control(task, losers, text, said, f"Seeds or training that bring the interval beyond {score}")
+
+
+def _control(task: TaskSummary, cells: Sequence[Cell], text: str, said: str, doubt: str) -> Finding:
+    return Finding(
+        kind="control",
+        text=f"{task.id}: {text}",
+        detail=f"{task.spec.metric} {said}; {_seeds(len(cells[0].scores))} each",
+        anchor=f"task-{task.id}",
+        overturn="; ".join([doubt, *_borders(cells)]),
+    )
 
 
 # ---------------------------------------------------------------- gates

@@ -34,6 +34,8 @@ from seqbench.presets import flat
 from seqbench.records import Record
 from seqbench.variants import PUBLISHED
 
+INERT = "the setting never took effect"
+"""Said of an ablation all of whose runs are those of its base to the bit: no seed would tell more."""
 LEARNED = 0.05
 """Of the way from the trivial control to the ceiling: a mean that goes less has not learned the task.
 
@@ -286,6 +288,13 @@ def rescaled(of: Cell, scale: tuple[float, float]) -> list[float]:
     """
     values = of.counted or (scale[0],) * len(of.scores)
     return [(value - scale[0]) / (scale[1] - scale[0]) for value in values]
+
+
+def learned(known: Known, of: Cell) -> bool | None:
+    """Whether a cell goes `LEARNED` of the way on its task; None where nothing is better than the trivial control."""
+    task = next((one for one in known.tasks if one.id == of.task), None)
+    scale = ends(known, task) if task else None
+    return float(np.mean(rescaled(of, scale))) >= LEARNED if scale else None
 
 
 def telling(

@@ -14,6 +14,7 @@ from seqbench.analyse import statistics
 from seqbench.analyse.conclusions import Interval
 from seqbench.analyse.findings import number, span
 from seqbench.analyse.grounds import (
+    INERT,
     Known,
     OnTasks,
     Seen,
@@ -126,9 +127,8 @@ class Score(ByCells):
         else:
             seen = compared(rescaled(a, scale), rescaled(b, scale), f"{place}, {names}:", anchor=self.anchor(task))
         if self.parts_two and not seen.missing and same_runs(a, b):
-            why = "the setting never took effect"
-            trouble = f"{why} in these runs, which are the same to the bit: runs in which it acts would decide"
-            return seen._replace(trouble=trouble, aside=(f"{why} on", place))
+            trouble = f"{INERT} in these runs, which are the same to the bit: runs in which it acts would decide"
+            return seen._replace(trouble=trouble, aside=(f"{INERT} on", place))
         pair = next((p for p in known.pairs if p.task == task.id and {p.a, p.b} == {self.a, self.b}), None)
         if pair:
             seen = seen._replace(text=f"{seen.text} (among all pairs of the page: {pair.verdict})")

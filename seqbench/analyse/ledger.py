@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import fmean
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
@@ -17,7 +16,7 @@ from seqbench import archs, tasks, variants
 from seqbench.analyse import statistics
 from seqbench.analyse.conclusions import Reproduction
 from seqbench.analyse.findings import number, span
-from seqbench.analyse.grounds import LEARNED, Known, ends, rescaled
+from seqbench.analyse.grounds import Known, learned
 from seqbench.analyse.summary import Cell, TaskSummary
 from seqbench.errors import InputError
 from seqbench.presets import read as read_yaml
@@ -119,19 +118,10 @@ def _run(row: Row, wanted: Remake, known: Known) -> Reproduction:
         each = f" ({', '.join(map(number, sorted(values)))})" if len(values) > 1 else ""
         return _row(row, "undecided", f"Undecided: {said}{each}, {against}; {why}", mean, interval, len(values), found)
     if equal:
-        chance = ", both at chance" if _at_chance(found, known) else ""
+        chance = "" if learned(known, found) else ", both at chance"  # what is equal to chance is at chance too
         return _row(row, "reproduced", f"Reproduced{chance}: {said}, {against}", mean, interval, len(values), found)
     text = f"Not reproduced: {_off(mean, published, task)}; {said}, {against}"
     return _row(row, "not reproduced", text, mean, interval, len(values), found)
-
-
-def _at_chance(found: Cell, known: Known) -> bool:
-    """Whether what was found is that of a model which did not learn the task: so is what it is equal to."""
-    task = next((one for one in known.tasks if one.id == found.task), None)
-    scale = ends(known, task) if task else None
-    if scale is None:
-        return found.against_control == "no better"
-    return fmean(rescaled(found, scale)) < LEARNED
 
 
 def _off(value: float, published: Published, task: TaskSummary | None) -> str:

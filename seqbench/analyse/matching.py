@@ -16,7 +16,7 @@ from scipy import stats
 
 from seqbench.analyse.conclusions import Matched, Rule
 from seqbench.analyse.findings import number, unquiet, words
-from seqbench.analyse.grounds import LEARNED, Known, ends, rescaled
+from seqbench.analyse.grounds import Known, learned
 from seqbench.analyse.summary import Cell, TaskSummary
 from seqbench.measurements import CellTime, Pace
 from seqbench.records import Result
@@ -57,22 +57,17 @@ def matched(
     under the same rule or the trivial control. Equal scores share the better rank.
     """
     times = {(pace.task, time.arch): time for pace in paces for time in pace.cells}
+    known = Known(tasks=tasks, cells=cells, variants=variants)
     found: list[Matched] = []
     for task in tasks:
         own = [cell for cell in cells if cell.task == task.id and not cell.refused]
         by_arch = {cell.arch: times.get((task.id, cell.arch)) for cell in own}
         equal = [one for one in variants if one.task == task.id and one.evidence.setting.variant == STATE]
-        chance = _at_chance(task, own, Known(tasks=tasks, cells=cells, variants=variants))
+        chance = {cell.arch for cell in own if learned(known, cell) is False}
         ranked = _parameters(task, own), *(_cut(task, own, price) for price in _prices(by_arch))
         state = _state(task, own, [one for one in equal if not one.refused])
         found += [_among_learners(one, chance) for one in (*ranked, state)]
     return tuple(found)
-
-
-def _at_chance(task: TaskSummary, cells: Sequence[Cell], known: Known) -> set[str]:
-    """Who did not learn the task at equal parameters; nobody is known to where there is no scale."""
-    scale = ends(known, task)
-    return {cell.arch for cell in cells if scale and fmean(rescaled(cell, scale)) < LEARNED}
 
 
 def _among_learners(of: Matched, chance: AbstractSet[str]) -> Matched:

@@ -120,13 +120,8 @@ def held(tasks: Sequence[TaskSummary], cells: Sequence[Cell]) -> tuple[Held, ...
 
 def _reference(task: TaskSummary) -> float | None:
     """The score that counts as holding this task id; None where nothing says what can be reached."""
-    metric, sign = task.spec.metric, 1.0 if task.spec.direction == "max" else -1.0
-    strong = [control.metrics[metric] for control in task.controls if control.kind == "strong"]
-    best = task.spec.ceiling if task.spec.ceiling is not None else max(strong, key=lambda s: sign * s, default=None)
-    trivial = task.trivial.metrics[metric]
-    if best is None or sign * (best - trivial) <= 0:
-        return None
-    return trivial + SHARE * (best - trivial)
+    trivial = task.trivial.metrics[task.spec.metric]
+    return None if task.reachable is None else trivial + SHARE * (task.reachable - trivial)
 
 
 def _held(arch: str, levels: Sequence[tuple[TaskSummary, float]], cells: Sequence[Cell]) -> Held:

@@ -72,6 +72,19 @@ class TaskSummary(Record):
         """The best of the strong controls: what needs no sequence model; None where the task has none."""
         return self._best("strong")
 
+    @property
+    def sign(self) -> float:
+        """1 where a higher score is better, -1 where a lower one is."""
+        return 1.0 if self.spec.direction == "max" else -1.0
+
+    @property
+    def reachable(self) -> float | None:
+        """The task's ceiling, else the score of the best strong control; None where that is no better than trivial."""
+        metric, best = self.spec.metric, self.spec.ceiling
+        if best is None and self.strong is not None:
+            best = self.strong.metrics[metric]
+        return best if best is not None and self.sign * (best - self.trivial.metrics[metric]) > 0 else None
+
     def _best(self, kind: str) -> Control | None:
         own = [control for control in self.controls if control.kind == kind]
         better = max if self.spec.direction == "max" else min
@@ -81,8 +94,7 @@ class TaskSummary(Record):
         """Whether the best strong control scores better than the mean of a cell, or the cell has none."""
         if self.strong is None:
             return False
-        sign = 1.0 if self.spec.direction == "max" else -1.0
-        return cell.mean is None or sign * cell.mean < sign * self.strong.metrics[self.spec.metric]
+        return cell.mean is None or self.sign * (cell.mean - self.strong.metrics[self.spec.metric]) < 0
 
 
 class Evidence(Record):

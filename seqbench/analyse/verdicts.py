@@ -83,12 +83,9 @@ def _against(
     if interval is None:
         return "undecided"
     control = task.trivial.metrics[task.spec.metric]
-    known = [control] if task.strong is None else [control, task.strong.metrics[task.spec.metric]]
-    sign = 1.0 if task.spec.direction == "max" else -1.0
-    best = task.spec.ceiling if task.spec.ceiling is not None else max(known, key=lambda score: sign * score)
-    least = control + BEYOND * (best - control)
-    worse_end = interval[0] if sign > 0 else interval[1]
-    return "better" if sign * (worse_end - least) > 0 else "no better"
+    least = control if task.reachable is None else control + BEYOND * (task.reachable - control)
+    worse_end = interval[0] if task.sign > 0 else interval[1]
+    return "better" if task.sign * (worse_end - least) > 0 else "no better"
 
 
 def variants(tasks: Sequence[TaskSummary], runs: Sequence[Evidence], gates: Mapping[str, Gates]) -> tuple[Cell, ...]:

@@ -62,10 +62,7 @@ def horizon_table(summary: Summary) -> Table:
         first = Entry(one.arch, one.task, f"not measured: {one.skipped}" if one.skipped else "")
         rows.append([first, *map(_lag, found)])
     head = ["Cell", *(f"{kind}, {'trained' if trained else 'untrained'}" for kind, trained in KINDS)]
-    caption = "Horizon in steps: the lag from which on the effect stays below half of its largest"
-    if any(_bracket(h) for h in of.values()):
-        caption += "; (a, b]: of all seeds after lag a and by b, the next that was looked at"
-    return Table(caption, head, rows)
+    return Table("Horizon in steps: the lag from which on the effect stays below half of its largest", head, rows)
 
 
 def _lag(h: Horizon | None) -> str | Entry:
@@ -75,16 +72,7 @@ def _lag(h: Horizon | None) -> str | Entry:
         return f"beyond {h.lags[-1]:,}"
     at_least = "at least " if h.beyond else ""
     sub = f"{h.beyond} of {h.seeds} seeds beyond {h.lags[-1]:,}" if h.beyond else ""
-    return Entry(_bracket(h) or f"{at_least}{number(h.horizon)}{apart(h.interval)}", sub)
-
-
-def _bracket(h: Horizon) -> str:
-    """Where all seeds have the same horizon by intervention: between two lags, if none between them was looked at."""
-    # The gradient is known at every lag, an intervention at some of them.
-    if h.kind == "gradient" or h.beyond or h.horizon not in h.lags or apart(h.interval):
-        return ""
-    before = max((lag for lag in h.lags if lag < h.horizon), default=h.horizon)
-    return f"({before:,}, {h.horizon:,.0f}]" if h.horizon - before > 1 else ""
+    return Entry(f"{at_least}{number(h.horizon)}{apart(h.interval)}", sub)
 
 
 # ---------------------------------------------------------------- longer sequences
